@@ -1,0 +1,54 @@
+"""Parameters of stage `train`: the network, the augmentation, the recipe."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from configs.section import Count, Params, Range, Section, Share
+
+
+class Model(Section):
+    """The network (paper, section 3.2)."""
+
+    encoder: str
+    weights: str
+    freeze_encoder: bool
+    alignment: Literal["soft", "hard", "none"]
+    similarity: Literal["dot", "scaled", "cosine"]
+    levels: Literal[3, 4]
+    fusion: Literal["concat", "add", "absdiff", "concat+absdiff"]
+    decoder: Literal["unet"]
+    decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=5)]
+
+
+class Augment(Section):
+    """Strength of the random warp and colour change, drawn for prompt and query apart (paper, section 3.3)."""
+
+    rotate_deg: Annotated[float, Field(ge=0, le=180)]
+    translate_share: Share
+    scale: Range
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    hue: Annotated[float, Field(ge=0, le=0.5)]
+
+
+class Train(Section):
+    """The recipe (paper, appendix A)."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["constant", "cosine"]
+    clip_norm: Annotated[float, Field(gt=0)] | None
+    select_by: Literal["val_loss", "val_pixel_ap"]
+    loader_workers: Annotated[int, Field(ge=0)]
+    augment: Augment
+
+
+class TrainParams(Params):
+    """What stage `train` reads."""
+
+    model: Model
+    train: Train

@@ -1,0 +1,172 @@
+"""Two views of a pair: prompt and query warped and coloured apart, on the batch, on its device (paper, section 3.3).
+
+Draws are apart from what they do: `draw` takes seeds and gives numbers, everything else takes numbers. Strengths and
+the way labels survive two warps follow CYWS (reflection instead of its border of smeared pixels).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from configs.train import Augment
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+SIDES = 2  # prompt, query
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the network is trained and scored on."""
+
+    prompt: Tensor  # float32 (B, 3, H, W) RGB in [0, 1]
+    query: Tensor  # float32 (B, 3, H, W) RGB in [0, 1]
+    mask: Tensor  # bool (B, 1, H, W), True where the query shows a change that the prompt's view covers
+    valid: Tensor  # bool (B, 1, H, W), False where loss and scores must not look
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of B pairs; side 0 is the prompt, side 1 the query."""
+
+    swap: npt.NDArray[np.bool_]  # (B,) True: the changed image is the prompt
+    warp: npt.NDArray[np.float64]  # (B, 2, 2, 3) stored -> seen, pixels from the image's centre, x before y
+    colour: npt.NDArray[np.float64]  # (B, 2, 4) factors of brightness, contrast, saturation; hue in turns
+
+
+def prepare(batch: Mapping[str, Tensor], augment: Augment | None, seed: int, epoch: int) -> Prepared:
+    """Turn a batch of `PairDataset` into network input, on the batch's device.
+
+    The views of a pair depend on `[seed, epoch, batch["index"]]` alone, never on its neighbours in the batch.
+    Validation passes epoch 0, which training never does, and so sees the same views each time.
+
+    Args:
+        batch: "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W) and "index" int64 (B,).
+        augment: strength of the views; None: the pair as it is stored, aligned pixel by pixel.
+        seed: of the run.
+        epoch: from 1 in training, 0 in validation.
+    """
+    images = batch["pair"].permute(0, 1, 4, 2, 3).float() / 255  # (B, 2, H, W, 3) -> (B, 2, 3, H, W)
+    mask = batch["mask"].bool().unsqueeze(1)  # (B, H, W) -> (B, 1, H, W)
+    if augment is None:
+        return Prepared(images[:, 0], images[:, 1], mask, torch.ones_like(mask))
+    height, width = mask.shape[-2:]
+    draws = draw(augment, seed, epoch, batch["index"].tolist(), height, width)
+    return views(images, mask, draws)
+
+
+def draw(augment: Augment, seed: int, epoch: int, indices: list[int], height: int, width: int) -> Draws:
+    """Draw the views of the pairs `indices`."""
+    swap, warp, colour = [], [], []
+    for index in indices:
+        rng = np.random.default_rng([seed, epoch, index])
+        swap.append(rng.random() < 0.5)
+        warp.append([_draw_warp(augment, rng, height, width) for _ in range(SIDES)])
+        colour.append([_draw_colour(augment, rng) for _ in range(SIDES)])
+    return Draws(np.array(swap), np.array(warp), np.array(colour))
+
+
+def views(images: Tensor, mask: Tensor, draws: Draws) -> Prepared:
+    """Apply draws to `images` float32 (B, 2, 3, H, W) [original, changed] and `mask` bool (B, 1, H, W).
+
+    The mask is carried to the query's frame and kept where the prompt's frame covers the same point (CYWS: intersection
+    of both views). Left out of loss and scores (`valid` False) are changes that the prompt does not cover, which nobody
+    could call a change, and the reflections that fill the query's border, whose label would be a guess.
+    """
+    swap = torch.from_numpy(draws.swap).to(images.device).view(-1, 1, 1, 1, 1)
+    images = torch.where(swap, images.flip(1), images)
+    coloured = recolour(images.flatten(0, 1), draws.colour.reshape(-1, 4))  # (B, 2, 3, H, W) -> (2B, 3, H, W)
+    warped = warp(coloured, draws.warp.reshape(-1, 2, 3)).view_as(images)  # (2B, ...) -> (B, 2, 3, H, W)
+    to_prompt, to_query = draws.warp[:, 0], draws.warp[:, 1]
+    changed = warp(mask.float(), to_query, mode="nearest") > 0.5
+    in_query = _inside(_invert(to_query), mask)
+    in_prompt = _inside(_compose(to_prompt, _invert(to_query)), mask)
+    return Prepared(
+        prompt=warped[:, 0],
+        query=warped[:, 1],
+        mask=changed & in_query & in_prompt,
+        valid=in_query & ~(changed & ~in_prompt),
+    )
+
+
+def warp(images: Tensor, matrices: npt.NDArray[np.float64], mode: str = "bilinear") -> Tensor:
+    """Warp `images` float32 (N, C, H, W) by `matrices` (N, 2, 3); what comes from outside the frame is reflected.
+
+    Images and masks are filled alike: a reflected object without a reflected label would teach to overlook it.
+    """
+    height, width = images.shape[-2:]
+    # affine_grid wants seen -> stored, in units of half the side.
+    half = np.array([width / 2, height / 2])
+    theta = _invert(matrices) * np.append(half, 1) / half[:, None]  # (N, 2, 3)
+    grid = F.affine_grid(_tensor(theta, images), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode=mode, padding_mode="reflection", align_corners=False)
+
+
+def recolour(images: Tensor, factors: npt.NDArray[np.float64]) -> Tensor:
+    """Change brightness, contrast, saturation and hue of `images` float32 (N, 3, H, W) by `factors` (N, 4).
+
+    All four, in this order, are linear in RGB, so they are one matrix and one offset a picture, clamped to [0, 1] once.
+    """
+    brightness, contrast, saturation, hue = factors.T[..., None, None]  # each (N, 1, 1)
+    luma = np.tile(LUMA, (3, 1))
+    matrix = _rotate_hue(hue) @ (saturation * np.eye(3) + (1 - saturation) * luma)
+    grey = torch.einsum("nchw,c->n", images, images.new_tensor(LUMA)) / images[0, 0].numel()
+    offset = _tensor(brightness * (1 - contrast), images) * grey.view(-1, 1, 1)  # (N, 1, 1); grey is kept by `matrix`
+    mixed = _tensor(brightness * contrast * matrix, images) @ images.flatten(2)  # (N, 3, H, W) -> (N, 3, HW)
+    return (mixed + offset).clamp(0, 1).view_as(images)
+
+
+def _draw_warp(augment: Augment, rng: np.random.Generator, height: int, width: int) -> npt.NDArray[np.float64]:
+    """Scale each axis, rotate, then shift: float64 (2, 3), in pixels from the centre."""
+    scale = rng.uniform(augment.scale.low, augment.scale.high, 2)  # CYWS draws the two axes apart
+    angle = np.deg2rad(rng.uniform(-augment.rotate_deg, augment.rotate_deg))
+    shift = rng.uniform(-augment.translate_share, augment.translate_share, 2) * (width, height)
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.concatenate([rotation * scale, shift[:, None]], axis=1)
+
+
+def _draw_colour(augment: Augment, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    strength = np.array([augment.brightness, augment.contrast, augment.saturation, augment.hue])
+    neutral = np.array([1.0, 1.0, 1.0, 0.0])
+    drawn: npt.NDArray[np.float64] = neutral + strength * rng.uniform(-1, 1, 4)
+    return drawn
+
+
+def _rotate_hue(turns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rotations (N, 3, 3) of RGB about the grey axis by `turns` (N, 1, 1) (Rodrigues' formula)."""
+    angle = 2 * np.pi * turns
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    rotation: npt.NDArray[np.float64] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return rotation
+
+
+def _inside(matrices: npt.NDArray[np.float64], like: Tensor) -> Tensor:
+    """Where `matrices` (N, 2, 3) send a pixel's centre into the frame of `like` (N, 1, H, W): bool (N, 1, H, W)."""
+    height, width = like.shape[-2:]
+    x = torch.arange(width, device=like.device) + 0.5 - width / 2
+    y = torch.arange(height, device=like.device) + 0.5 - height / 2
+    m = torch.from_numpy(matrices).to(like.device, torch.float32)[..., None, None]  # (N, 2, 3, 1, 1)
+    sent_x = m[:, 0, 0] * x + m[:, 0, 1] * y[:, None] + m[:, 0, 2]  # (N, H, W)
+    sent_y = m[:, 1, 0] * x + m[:, 1, 1] * y[:, None] + m[:, 1, 2]
+    return ((sent_x.abs() < width / 2) & (sent_y.abs() < height / 2)).unsqueeze(1)
+
+
+def _compose(outer: npt.NDArray[np.float64], inner: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`inner`, then `outer`; each (N, 2, 3)."""
+    linear = outer[..., :2] @ inner
+    linear[..., 2] += outer[..., 2]
+    return linear
+
+
+def _invert(matrices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The way back of `matrices` (N, 2, 3)."""
+    linear = np.linalg.inv(matrices[..., :2])
+    return np.concatenate([linear, -linear @ matrices[..., 2:]], axis=-1)
+
+
+def _tensor(values: npt.NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(like.device, like.dtype)

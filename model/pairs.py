@@ -1,0 +1,87 @@
+"""The pairs of one split as a torch dataset, read one chunk at a time from the shards in a folder."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import zarr
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from configs.errors import Failure
+from pipeline.shards import open_shard, read_manifest
+
+
+class Pair(TypedDict):
+    """One change pair."""
+
+    pair: Tensor  # uint8 (2, H, W, 3) RGB: original, changed
+    mask: Tensor  # uint8 (H, W), 1 where the two differ by intent
+    kind: int  # position in `pipeline.shards.KINDS`
+    image_id: int  # COCO id of the original
+    index: int  # of the pair in the dataset; seeds its views
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A shard opened by this process: pixels stay on disk, what is small is in memory."""
+
+    pair: zarr.Array[Any]
+    mask: zarr.Array[Any]
+    kind: npt.NDArray[np.uint8]
+    image_id: npt.NDArray[np.int64]
+
+
+class PairDataset(Dataset[Pair]):
+    """The pairs of a split, in the manifest's order.
+
+    Shards are opened when first read, so the dataset can be sent to loader workers.
+
+    Raises:
+        BadRequest: the folder has no manifest.
+        Failure: the split is empty.
+    """
+
+    def __init__(self, root: str | Path, split: str) -> None:
+        self.root = Path(root)
+        manifest = read_manifest(self.root)
+        shards = [shard for shard in manifest.shards if shard.split == split and shard.pairs]
+        if not shards:
+            raise Failure(f"{root}: no pair of split {split!r}; raise index.images, or index.val_share for split 'val'")
+        self.digest = manifest.digest
+        self.names = [shard.name for shard in shards]
+        self.ends = list(accumulate(shard.pairs for shard in shards))  # one past the last pair of each shard
+        self._open: dict[str, _Open] = {}
+
+    def __len__(self) -> int:
+        return self.ends[-1]
+
+    def __getitem__(self, index: int) -> Pair:
+        if not 0 <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        place = bisect_right(self.ends, index)
+        shard = self._shard(self.names[place])
+        row = index - (self.ends[place - 1] if place else 0)
+        return Pair(
+            pair=torch.from_numpy(np.asarray(shard.pair[row])),
+            mask=torch.from_numpy(np.asarray(shard.mask[row])),
+            kind=int(shard.kind[row]),
+            image_id=int(shard.image_id[row]),
+            index=index,
+        )
+
+    def __getstate__(self) -> dict[str, object]:
+        # An open shard holds threads and locks of its process.
+        return self.__dict__ | {"_open": {}}
+
+    def _shard(self, name: str) -> _Open:
+        if name not in self._open:
+            shard = open_shard(self.root, name)
+            kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
+            self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
+        return self._open[name]

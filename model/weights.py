@@ -1,0 +1,79 @@
+"""Files of weights: reading them without running code from them, and fitting them to an encoder."""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from configs.errors import BadRequest
+
+SHOWN_KEYS = 3  # in an error; the rest are counted
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a flat dict of tensors and what the file says of itself (safetensors metadata; nothing for a torch file).
+
+    Raises:
+        BadRequest: the file is missing, damaged, or holds anything but tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadRequest(f"model.weights = {path}: no such file; pass none, imagenet, or a .safetensors or torch file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_torch(path)
+    state = content.get("state_dict", content)
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise BadRequest(f"{path}: holds other things than tensors; wanted a flat dict of tensors")
+    return dict(state), {}
+
+
+def read_torch(path: Path) -> dict[str, Any]:
+    """Read a torch file that holds a dict of tensors and plain values.
+
+    Raises:
+        BadRequest: it is not such a file, or reading it would run code.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "it ends early"
+        raise BadRequest(f"{path}: not a torch file of plain tensors ({reason})") from None
+    if not isinstance(content, dict):
+        raise BadRequest(f"{path}: holds a {type(content).__name__}, wanted a dict of tensors")
+    return content
+
+
+def fit(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, optional: Iterable[str]) -> None:
+    """Load `state`, read from `path`, into `net`; keys in `optional` may be there for nothing (a classifier).
+
+    Raises:
+        BadRequest: keys are missing, unexpected or of another shape.
+    """
+    wanted = net.state_dict()
+    # Files from before torch 0.4.1 have no counters of batches, and nothing here reads them.
+    missing = [key for key in wanted.keys() - state.keys() if not key.endswith("num_batches_tracked")]
+    unexpected = state.keys() - wanted.keys() - set(optional)
+    shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
+    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    if any(faults.values()):
+        said = "; ".join(f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys)
+        raise BadRequest(f"{path}: keys do not fit {type(net).__name__}: {said}; is it another network's file?")
+    net.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no mapping
+    except SafetensorError as error:
+        raise BadRequest(f"{path}: not a safetensors file ({error})") from None
+
+
+def _some(keys: Iterable[str]) -> str:
+    ordered = sorted(keys)
+    return ", ".join(ordered[:SHOWN_KEYS]) + (", ..." if len(ordered) > SHOWN_KEYS else "")

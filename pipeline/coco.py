@@ -1,0 +1,135 @@
+"""Reading a COCO instances file: checked structure, and every instance as one run-length mask or a reason why not."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pycocotools import mask as mask_api
+
+from configs.errors import BadRequest
+from pipeline.arrays import Mask
+
+SECTIONS: Final[dict[str, dict[str, type]]] = {
+    "images": {"id": int, "file_name": str, "height": int, "width": int},
+    "annotations": {"id": int, "image_id": int},
+}
+MIN_POLYGON_NUMBERS = 6  # three corners
+
+
+class UnusableInstanceError(Exception):
+    """An annotation that gives no mask; the message is the reason, short enough to be counted."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The parts of an instances file that the pipeline uses."""
+
+    images: dict[int, dict[str, Any]]  # image id -> its entry
+    instances: dict[int, list[dict[str, Any]]]  # image id -> its annotations, in id order
+    orphans: int  # annotations of images that the file does not list
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Read a COCO instances JSON.
+
+    Raises:
+        BadRequest: the file is missing, empty, not JSON, or not of COCO's structure.
+    """
+    content = _read_json(path)
+    for section, fields in SECTIONS.items():
+        _check_section(path, content, section, fields)
+    images = {image["id"]: image for image in content["images"]}
+    if not images:
+        raise BadRequest(f"{path}: `images` is empty; wanted a COCO instances file with at least one image")
+    if len(images) < len(content["images"]):
+        raise BadRequest(
+            f"{path}: {len(content['images']) - len(images)} image ids stand more than once; make them unique"
+        )
+    instances: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in images}
+    orphans = 0
+    for annotation in sorted(content["annotations"], key=lambda annotation: annotation["id"]):
+        if annotation["image_id"] in instances:
+            instances[annotation["image_id"]].append(annotation)
+        else:
+            orphans += 1
+    return Annotations(images, instances, orphans)
+
+
+def run_lengths(segmentation: Any, height: int, width: int) -> bytes:
+    """COCO's compressed run-length counts of one instance's mask at the image's own size.
+
+    Args:
+        segmentation: polygons, or a run-length dict with plain or compressed counts, as COCO writes them.
+        height: of the image in pixels.
+        width: of the image in pixels.
+
+    Raises:
+        UnusableInstanceError: there is no mask in it.
+    """
+    if isinstance(segmentation, Mapping):
+        encoded = _encode_run_lengths(segmentation, height, width)
+    elif isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
+        encoded = _encode_polygons(segmentation, height, width)
+    else:
+        raise UnusableInstanceError("no segmentation")
+    if mask_api.area(encoded) == 0:
+        raise UnusableInstanceError("empty mask")
+    return bytes(encoded["counts"])
+
+
+def decode_mask(counts: bytes, height: int, width: int) -> Mask:
+    """The bool (height, width) mask of COCO's compressed run-length counts."""
+    return np.asarray(mask_api.decode({"size": [height, width], "counts": counts}), np.bool_)
+
+
+def mask_area(counts: bytes, height: int, width: int) -> int:
+    """The number of pixels of the mask of COCO's compressed run-length counts."""
+    return int(mask_api.area({"size": [height, width], "counts": counts}))
+
+
+def _encode_polygons(polygons: Sequence[Any], height: int, width: int) -> Any:
+    if not polygons:
+        raise UnusableInstanceError("no segmentation")
+    whole = [polygon for polygon in polygons if len(polygon) >= MIN_POLYGON_NUMBERS and len(polygon) % 2 == 0]
+    if not whole:
+        raise UnusableInstanceError("degenerate polygon")
+    return mask_api.merge(mask_api.frPyObjects(whole, height, width))
+
+
+def _encode_run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> Any:
+    counts, size = segmentation.get("counts"), segmentation.get("size")
+    if counts is None or size != [height, width]:
+        raise UnusableInstanceError("run lengths of another size")
+    if isinstance(counts, str):
+        return {"size": size, "counts": counts.encode()}
+    if sum(counts) != height * width:
+        raise UnusableInstanceError("run lengths do not fill the image")
+    return mask_api.frPyObjects(dict(segmentation), height, width)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadRequest(f"{path}: {error.strerror}; data.annotations must name a COCO instances JSON") from None
+    if not data.strip():
+        raise BadRequest(f"{path}: the file is empty; wanted a COCO instances JSON")
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise BadRequest(f"{path}: not JSON ({error}); wanted a COCO instances JSON") from None
+
+
+def _check_section(path: Path, content: Any, section: str, fields: Mapping[str, type]) -> None:
+    entries = content.get(section) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        keys = sorted(content) if isinstance(content, dict) else type(content).__name__
+        raise BadRequest(f"{path}: no list `{section}` (found {keys}); wanted a COCO instances JSON")
+    for number, entry in enumerate(entries):
+        for field, wanted in fields.items():
+            found = entry.get(field) if isinstance(entry, dict) else None
+            if type(found) is not wanted:
+                raise BadRequest(f"{path}: {section}[{number}].{field} = {found!r}; wanted {wanted.__name__}")

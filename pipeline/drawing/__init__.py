@@ -1,0 +1,1 @@
+"""Primitives that the embedded datasets are drawn with: noise fields, materials, outlines, light and camera."""

@@ -1,0 +1,225 @@
+"""Look at a shard: what it was made from, what it holds, and its pictures.
+
+python -m pipeline.inspect shard_0003
+python -m pipeline.inspect shard_0003 --png sheet.png --html shard.html
+python -m pipeline.inspect shard_0000 --root data/inpainted --json
+python -m pipeline.inspect shard_0003 --verify
+"""
+
+import argparse
+import base64
+import io
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+
+from configs.errors import BadRequest, Failure, run
+from pipeline.shards import KINDS, Shard, content_digest, open_shard, shard_path
+from pipeline.sheet import SheetEntry, contact_sheet
+from pipeline.visible import contrast
+
+QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
+PAIRS_ON_SHEET = 18
+BLOCK = 32  # pairs read at a time
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `inspect` tells of a shard."""
+
+    name: str
+    stage: str
+    split: str
+    pairs: int
+    height_px: int
+    width_px: int
+    seed: int
+    code_version: str
+    fingerprint: str
+    sha256: str
+    bytes_on_disk: int
+    bytes_raw: int
+    ratio: float  # raw / on disk
+    kinds: dict[str, int]
+    mask_share: dict[str, dict[str, float]]  # kind -> quantile -> share of the image that is masked
+    outcomes: dict[str, int]
+    parameters: dict[str, Any]
+
+
+def describe(path: Path, shard: Shard) -> Report:
+    """Gather the report on a shard; reads its masks but not its images."""
+    attributes, entry = shard.attributes, shard.entry
+    on_disk = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    raw = int(shard.pair.nbytes + shard.mask.nbytes)
+    return Report(
+        name=entry.name,
+        stage=attributes["stage"],
+        split=entry.split,
+        pairs=entry.pairs,
+        height_px=int(shard.pair.shape[2]),
+        width_px=int(shard.pair.shape[3]),
+        seed=attributes["seed"],
+        code_version=attributes["code"]["version"],
+        fingerprint=entry.fingerprint,
+        sha256=entry.sha256,
+        bytes_on_disk=on_disk,
+        bytes_raw=raw,
+        ratio=round(raw / on_disk, 2),
+        kinds=entry.kinds,
+        mask_share=_mask_shares(shard),
+        outcomes=entry.outcomes,
+        parameters=attributes["parameters"],
+    )
+
+
+def broken_laws(path: Path, shard: Shard) -> list[str]:
+    """What is wrong with a shard: changed bytes, or a pair that differs outside its mask or not inside it."""
+    faults = []
+    if content_digest(path) != shard.entry.sha256:
+        faults.append("its bytes are not those that were written")
+    for first in range(0, shard.entry.pairs, BLOCK):
+        pairs, masks = np.asarray(shard.pair[first : first + BLOCK]), np.asarray(shard.mask[first : first + BLOCK]) > 0
+        for place, (pair, mask) in enumerate(zip(pairs, masks, strict=True), start=first):
+            differs = contrast(pair[0], pair[1]) > 0
+            if (differs & ~mask).any():
+                faults.append(f"pair {place} differs outside its mask")
+            if mask.any() and not (differs & mask).any():
+                faults.append(f"pair {place} has a mask but no change")
+    return faults
+
+
+def sheet_of(shard: Shard, count: int) -> npt.NDArray[np.uint8]:
+    """A contact sheet of about `count` pairs, evenly taken from each kind there is."""
+    kinds = np.asarray(shard.kind[:])
+    present = np.unique(kinds)
+    entries = []
+    for kind in present:
+        places = np.flatnonzero(kinds == kind)
+        picked = places[np.linspace(0, len(places) - 1, min(len(places), count // len(present))).round().astype(int)]
+        entries += [_sheet_entry(shard, int(place), KINDS[kind]) for place in picked]
+    return contact_sheet(entries)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module's docstring."""
+    args = _parser().parse_args(argv)
+    shard, path = open_shard(args.root, args.name), shard_path(args.root, args.name)
+    report = describe(path, shard)
+    if args.json:
+        print(json.dumps(asdict(report), indent=1))
+    else:
+        _print_report(report, Console())
+    if args.png or args.html:
+        png = cv2.imencode(".png", cv2.cvtColor(sheet_of(shard, PAIRS_ON_SHEET), cv2.COLOR_RGB2BGR))[1].tobytes()
+        if args.png:
+            _write(args.png, png)
+        if args.html:
+            _write(args.html, _page(report, png).encode())
+    if args.verify:
+        faults = broken_laws(path, shard)
+        if faults:
+            raise Failure(f"{path}: {'; '.join(faults)}; delete it and run `dvc repro` to make it again")
+        print(f"{args.name}: bytes and {report.pairs} pairs verified", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", help="the shard, for example shard_0003")
+    parser.add_argument("--root", type=Path, default=Path("data/pairs"), help="folder of shards (default: data/pairs)")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write tables and contact sheet as one page")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON instead of tables")
+    parser.add_argument("--verify", action="store_true", help="check the bytes and the laws of every pair")
+    return parser
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise BadRequest(f"cannot write {path}: {error.strerror}") from None
+    print(f"written: {path}", file=sys.stderr)
+
+
+def _page(report: Report, png: bytes) -> str:
+    """The tables and the contact sheet as one HTML page that needs nothing else."""
+    console = Console(record=True, file=io.StringIO(), width=100)
+    _print_report(report, console)
+    sheet = f'<img style="width: 100%" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+    return console.export_html(inline_styles=True).replace("</body>", f"{sheet}\n</body>")
+
+
+def _mask_shares(shard: Shard) -> dict[str, dict[str, float]]:
+    kinds = np.asarray(shard.kind[:])
+    shares = np.concatenate(
+        [
+            np.asarray(shard.mask[first : first + BLOCK]).mean(axis=(1, 2))
+            for first in range(0, max(len(kinds), 1), BLOCK)
+        ]
+    )
+    return {
+        name: {label: round(float(np.quantile(shares[kinds == kind], at)), 5) for label, at in QUANTILES.items()}
+        for kind, name in enumerate(KINDS)
+        if (kinds == kind).any()
+    }
+
+
+def _sheet_entry(shard: Shard, place: int, kind: str) -> SheetEntry:
+    pair, mask = np.asarray(shard.pair[place]), np.asarray(shard.mask[place]) > 0
+    caption = f"{place}: {kind}, image {np.asarray(shard.image_id[place])}"
+    donor = int(np.asarray(shard.donor_id[place]))
+    return SheetEntry(pair[0], pair[1], mask, caption + (f", donor {donor}" if donor >= 0 else ""))
+
+
+def _print_report(report: Report, console: Console) -> None:
+    facts = Table(title=f"{report.name}: {report.pairs} pairs, {report.split}", show_header=False, title_justify="left")
+    for label, value in {
+        "made by": f"stage {report.stage}, seed {report.seed}, code {report.code_version}",
+        "pair size": f"{report.height_px} x {report.width_px} px",
+        "on disk": f"{report.bytes_on_disk / 1e6:.2f} MB, {report.ratio:.2f} times smaller than raw",
+        "sha256": report.sha256[:16],
+        "fingerprint": report.fingerprint[:16],
+    }.items():
+        facts.add_row(label, value)
+    console.print(facts)
+
+    kinds = Table(title="share of the image that is masked", title_justify="left")
+    for column in ("kind", "pairs", *QUANTILES):
+        kinds.add_column(column, justify="left" if column == "kind" else "right")
+    for kind, quantiles in report.mask_share.items():
+        kinds.add_row(kind, str(report.kinds[kind]), *(f"{share:.2%}" for share in quantiles.values()))
+    console.print(kinds)
+
+    if report.outcomes:
+        outcomes = Table(title="drawn in vain", show_header=False, title_justify="left")
+        for reason, times in report.outcomes.items():
+            outcomes.add_row(reason, str(times))
+        console.print(outcomes)
+
+    parameters = Table(title="parameters", show_header=False, title_justify="left")
+    for key, value in _flatten(report.parameters):
+        parameters.add_row(key, value)
+    console.print(parameters)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, str(value))]
+    return rows
+
+
+if __name__ == "__main__":
+    run(main)

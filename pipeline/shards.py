@@ -1,0 +1,256 @@
+"""The shard: N change pairs in one Zarr v3 group that proves by itself that it is whole and what it was made from.
+
+    data/pairs/manifest.json            what the folder holds; the file whose digest stands for the whole set
+    data/pairs/shard_0003.zarr/
+        zarr.json                       attributes: format, split, seed, parameters, versions, records, sha256
+        pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
+        mask      uint8 (N, H, W)       1 where the two differ by intent
+        kind      uint8 (N,)            0 unchanged, 1 inpaint, 2 paste, 3 local
+        image_id  int64 (N,)            COCO id of the original
+        donor_id  int64 (N,)            image the pasted object or the texture came from, -1 if none
+
+Both images of a pair lie in one chunk, so zstd finds the unchanged part of the second in the first. Each array is one
+file (sharding codec) written in one go: two writers on one Zarr shard lose data silently (zarr-python #3682).
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import ZstdCodec
+
+from configs.errors import BadRequest, Failure
+
+FORMAT, FORMAT_VERSION = "metauas-pairs", 1
+KINDS = ("unchanged", "inpaint", "paste", "local")
+UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
+ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
+NO_DONOR = -1
+MANIFEST = "manifest.json"
+ZSTD_LEVEL = 3
+# The Rust codec pipeline reads and writes pairs about four times faster. It lays chunks into the file in the order its
+# threads finish, so more than one thread gives other bytes each time; the processes around it are the parallelism.
+CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The arrays of one shard, as in the module's docstring."""
+
+    pair: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    kind: npt.NDArray[np.uint8]
+    image_id: npt.NDArray[np.int64]
+    donor_id: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard opened for reading; nothing but its attributes is in memory until a run of pairs is asked for.
+
+    Index single pairs (`shard.pair[7]`) or runs of them (`shard.pair[32:64]`): scattered (fancy) indexing is 50 times
+    slower.
+    """
+
+    pair: zarr.Array[Any]
+    mask: zarr.Array[Any]
+    kind: zarr.Array[Any]
+    image_id: zarr.Array[Any]
+    donor_id: zarr.Array[Any]
+    attributes: dict[str, Any]
+
+    @property
+    def entry(self) -> "ShardEntry":
+        """What the manifest says of this shard."""
+        return ShardEntry(**self.attributes["entry"])
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of one shard."""
+
+    name: str  # "shard_0003"
+    split: str  # "train" or "val"
+    pairs: int
+    kinds: dict[str, int]  # kind -> number of pairs
+    outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
+    fingerprint: str  # of everything the shard was made from
+    sha256: str  # of its arrays
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json."""
+
+    shards: tuple[ShardEntry, ...]
+    kinds: dict[str, int]
+    kind_shares: dict[str, float]
+    outcomes: dict[str, int]
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal sha256 that changes when any shard does."""
+        return hashlib.sha256("".join(f"{shard.name} {shard.sha256}\n" for shard in self.shards).encode()).hexdigest()
+
+
+def shard_name(number: int) -> str:
+    """The name of shard `number`: `shard_0003`."""
+    return f"shard_{number:04d}"
+
+
+def shard_path(root: Path, name: str) -> Path:
+    """The folder of a shard."""
+    return root / f"{name}.zarr"
+
+
+def write_shard(
+    root: Path, name: str, pairs: Pairs, attributes: Mapping[str, Any], outcomes: Mapping[str, int]
+) -> ShardEntry:
+    """Write a shard aside, then rename it into place: it appears whole or not at all.
+
+    `attributes` must hold `split` and `fingerprint`, and `records`: one mapping per pair that regenerates it.
+    """
+    aside = root / f"{name}.partial-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    with zarr.config.set(CODEC):
+        group = zarr.create_group(aside)
+        for array in ARRAYS:
+            _write_array(group, array, getattr(pairs, array))
+    entry = ShardEntry(
+        name=name,
+        split=attributes["split"],
+        pairs=len(pairs.kind),
+        kinds=_kind_counts(pairs.kind),
+        outcomes=dict(sorted(outcomes.items())),
+        fingerprint=attributes["fingerprint"],
+        sha256=content_digest(aside),
+    )
+    group.attrs.put({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes, "entry": asdict(entry)})
+    target = shard_path(root, name)
+    if target.exists():
+        shutil.rmtree(target)
+    aside.rename(target)
+    return entry
+
+
+def open_shard(root: Path, name: str) -> Shard:
+    """Open a shard for reading.
+
+    Raises:
+        BadRequest: there is no such shard; the message lists those there are.
+        Failure: the folder is no shard of this format.
+    """
+    path = shard_path(root, name)
+    if not path.is_dir():
+        raise BadRequest(f"no {name} in {root} ({_what_is_there(root)})")
+    try:
+        with zarr.config.set(CODEC):  # an array takes its codec pipeline when it is opened
+            group = zarr.open_group(path, mode="r")
+            arrays = dict(group.arrays())
+    except (OSError, ValueError, KeyError) as error:
+        raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+    found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
+    wanted = FORMAT, FORMAT_VERSION, sorted(ARRAYS)
+    if found != wanted:
+        raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
+    return Shard(**arrays, attributes=dict(group.attrs))
+
+
+def is_intact(root: Path, entry: ShardEntry) -> bool:
+    """Whether the bytes of a shard's arrays are those that were written."""
+    return content_digest(shard_path(root, entry.name)) == entry.sha256
+
+
+def content_digest(path: Path) -> str:
+    """Hexadecimal sha256 over every file of a shard's arrays, with their names, in order."""
+    digest = hashlib.sha256()
+    for array in sorted(ARRAYS):
+        for file in sorted(file for file in (path / array).rglob("*") if file.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\n".encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def shard_names(root: Path) -> list[str]:
+    """The names of the shards in a folder, in order."""
+    return sorted(path.stem for path in root.glob("*.zarr") if re.fullmatch(r"shard_\d+", path.stem))
+
+
+def write_manifest(root: Path, entries: Sequence[ShardEntry]) -> Manifest:
+    """Write manifest.json for the shards of `root`, whole or not at all."""
+    shards = tuple(sorted(entries, key=lambda entry: entry.name))
+    kinds = Counter[str]()
+    outcomes = Counter[str]()
+    for entry in shards:
+        kinds.update(entry.kinds)
+        outcomes.update(entry.outcomes)
+    total = max(sum(kinds.values()), 1)
+    manifest = Manifest(
+        shards=shards,
+        kinds={kind: kinds[kind] for kind in KINDS},
+        kind_shares={kind: round(kinds[kind] / total, 6) for kind in KINDS},
+        outcomes=dict(sorted(outcomes.items())),
+    )
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": manifest.digest, **asdict(manifest)}
+    aside = root / f"{MANIFEST}.partial"
+    aside.write_text(json.dumps(content, indent=1) + "\n")
+    aside.rename(root / MANIFEST)
+    return manifest
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read the manifest of a folder of shards.
+
+    Raises:
+        BadRequest: there is none.
+        Failure: it is not a manifest of this format.
+    """
+    path = root / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+        return Manifest(
+            shards=tuple(ShardEntry(**shard) for shard in content["shards"]),
+            kinds=content["kinds"],
+            kind_shares=content["kind_shares"],
+            outcomes=content["outcomes"],
+        )
+    except FileNotFoundError:
+        raise BadRequest(f"no {path}: the shards are not finished; run `dvc repro`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path}: not a manifest ({error!r}); delete it and run `dvc repro`") from None
+
+
+def _write_array(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:
+    pixels = values.ndim > 1
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(1, *values.shape[1:]) if pixels else values.shape,
+        shards=values.shape if pixels else None,
+        compressors=[ZstdCodec(level=ZSTD_LEVEL)],
+        fill_value=0,
+    )
+    array[...] = values
+
+
+def _kind_counts(kind: npt.NDArray[np.uint8]) -> dict[str, int]:
+    return {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
+
+
+def _what_is_there(root: Path) -> str:
+    names = shard_names(root)
+    if not names:
+        return "no shards there; run `dvc repro`"
+    return f"shards there: {names[0]}" if len(names) == 1 else f"shards there: {names[0]} .. {names[-1]}"

@@ -1,0 +1,75 @@
+"""What pairs are made of: the indexed images at the pairs' size, the same without some objects, and instance masks."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.arrays import Image, Mask
+from pipeline.images import resize_mask
+from pipeline.index import SPLITS, Index, InstanceRow
+from pipeline.shards import Shard, open_shard, read_manifest
+
+PAIRS_KEPT = 16  # a worker asks for the same few pairs while it makes the pairs of one image
+
+
+class Sources:
+    """Reads data/index and data/inpainted by image; images are named by their row in the index.
+
+    Raises:
+        BadRequest: one of the two is not finished.
+    """
+
+    def __init__(self, index_root: Path, inpainted_root: Path) -> None:
+        self.index = Index(index_root)
+        self._root = inpainted_root
+        manifest = read_manifest(inpainted_root)
+        self.digest = manifest.digest
+        self._names = {split: [shard.name for shard in manifest.shards if shard.split == split] for split in SPLITS}
+        self._starts = {
+            split: np.cumsum([0] + [shard.pairs for shard in manifest.shards if shard.split == split])
+            for split in SPLITS
+        }
+        self._shards: dict[str, Shard] = {}
+        parameters = self._shard(manifest.shards[0].name).attributes["parameters"]
+        self.variants: int = parameters["inpaint"]["variants_per_image"]
+        self.size: tuple[int, int] = (parameters["size"][0], parameters["size"][1])  # height, width in pixels
+        self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
+        self._read = lru_cache(PAIRS_KEPT)(self._read_pair)
+
+    def row(self, image_id: int) -> int:
+        """The row of an image."""
+        return self._row_of[image_id]
+
+    def split_rows(self, row: int) -> range:
+        """The rows of the split that `row` belongs to."""
+        train = self.index.rows("train")
+        return train if row in train else self.index.rows("val")
+
+    def original(self, row: int) -> Image:
+        """An image as it was; uint8 (H, W, 3)."""
+        return self._read(row, 0)[0]
+
+    def inpainted(self, row: int, variant: int) -> tuple[Image, Mask]:
+        """A variant of an image with some objects removed, and where; an empty mask when none could be."""
+        _, changed, mask = self._read(row, variant)
+        return changed, mask
+
+    def instance_mask(self, row: int, instance: InstanceRow) -> Mask:
+        """The mask of one instance at the pairs' size."""
+        return resize_mask(self.index.masks(row, [instance])[0], self.size)
+
+    def _read_pair(self, row: int, variant: int) -> tuple[Image, Image, Mask]:
+        rows = self.split_rows(row)
+        split = "train" if rows.start == 0 else "val"
+        item = (row - rows.start) * self.variants + variant
+        number = int(np.searchsorted(self._starts[split], item, side="right")) - 1
+        shard = self._shard(self._names[split][number])
+        place = item - int(self._starts[split][number])
+        pair = np.asarray(shard.pair[place])
+        return pair[0], pair[1], np.asarray(shard.mask[place]) > 0
+
+    def _shard(self, name: str) -> Shard:
+        if name not in self._shards:
+            self._shards[name] = open_shard(self._root, name)
+        return self._shards[name]

@@ -1,0 +1,30 @@
+"""What counts as a visible change: a mask over something nobody can see is a wrong label."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.arrays import Image, Mask
+
+
+def contrast(original: Image, changed: Image) -> npt.NDArray[np.uint8]:
+    """The largest difference over the three channels, uint8 (H, W), 0..255."""
+    return np.asarray(cv2.absdiff(original, changed).max(axis=2), np.uint8)
+
+
+def keep_visible(
+    original: Image, changed: Image, mask: Mask, min_contrast: int, min_share: float
+) -> tuple[Image, Mask]:
+    """Take back the change in every region of the mask where too little of it can be seen.
+
+    A region is an 8-connected component of the mask. It stays when at least `min_share` of its pixels, and at least
+    one, differ by `min_contrast` or more. Outside the mask that is returned, the image that is returned equals the
+    original to the bit.
+    """
+    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    visible = contrast(original, changed) >= min_contrast
+    area = np.bincount(labels[mask], minlength=count)
+    seen = np.bincount(labels[mask & visible], minlength=count)
+    stays = (seen >= min_share * area) & (seen > 0)
+    kept = mask & stays[labels]
+    return np.where(kept[..., None], changed, original), kept

@@ -1,0 +1,27 @@
+"""DVC stage `index`: data.images + data.annotations -> data/index.  Run: dvc repro index."""
+
+from pathlib import Path
+
+from configs.errors import run
+from configs.index import IndexParams
+from configs.section import load
+from pipeline.coco import read_annotations
+from pipeline.index_build import build_index, choose, write_index
+
+
+def main() -> None:
+    """Choose the images and their split, check each, and write the index."""
+    params = load(IndexParams)
+    annotations = read_annotations(Path(params.data.annotations))
+    split = choose(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    index = build_index(annotations, Path(params.data.images), split, params.index.max_unreadable_share)
+    summary = write_index(Path("data/index"), *index)
+    refused = sum(summary["refused_instances"].values())
+    print(
+        f"index: {summary['images']['train']} train and {summary['images']['val']} val images, "
+        f"{summary['instances']} instances; skipped {len(summary['skipped_images'])} images, {refused} instances"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

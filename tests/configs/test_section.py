@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.errors import BadRequest
+from configs.everything import Everything
+from configs.section import height_width, load
+from configs.synth import SynthParams
+
+DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.yaml"
+
+
+def edited(tmp_path: Path, change) -> Path:
+    values = yaml.safe_load(DEMO.read_text())
+    change(values)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_a_stage_reads_its_part_of_the_whole():
+    assert load(SynthParams, DEMO).synth == load(Everything, DEMO).synth
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p: p["synth"].update(local_prob=1.5),
+            r"synth\.local_prob = 1\.5: Input should be less than or equal to 1",
+        ),
+        (lambda p: p["synth"].update(local_prop=0.5), r"synth\.local_prop is not a parameter"),
+        (lambda p: p["synth"].pop("tries"), r"synth\.tries is missing"),
+        (lambda p: p["train"].update(lr="1e-4"), r"train\.lr = '1e-4': .*write 0\.0001 with a point, as in 1\.0e-4"),
+        (lambda p: p["synth"].update(pairs_per_image="4"), r"synth\.pairs_per_image = '4'"),
+        (lambda p: p["synth"]["area_share"].update(low=0.9), r"synth\.area_share = .*low 0\.9 is above high 0\.6"),
+        (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
+        (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
+        (lambda p: p.pop("synth"), r"synth is missing"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_wanted(tmp_path, change, message):
+    path = edited(tmp_path, change)
+
+    with pytest.raises(BadRequest, match=message) as raised:
+        load(Everything, path)
+
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "not YAML"), ("- 1", "found list, wanted sections"), ("", "found NoneType")]
+)
+def test_a_file_that_is_no_params_file_is_refused(tmp_path, text, message):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+
+    with pytest.raises(BadRequest, match=message):
+        load(Everything, path)
+
+
+def test_a_missing_file_says_what_to_copy(tmp_path):
+    with pytest.raises(BadRequest, match=r"no such file; .*cp configs/demo\.yaml"):
+        load(Everything, tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(("size_px", "expected"), [(256, (256, 256)), ([192, 320], (192, 320))])
+def test_a_size_is_a_side_or_height_and_width(size_px, expected):
+    assert height_width(size_px) == expected

@@ -1,0 +1,26 @@
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of the code; the same examples everywhere make a red run repeatable.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.load_profile("project")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real input that lies beside the project on the builders' machines."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no {SHARED}/data: real input is not on this machine")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _no_user_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAMA_MODEL", raising=False)
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")

@@ -1,0 +1,76 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from model.alignment import FUSE, FUSED_WIDTH, START_TEMPERATURE, Alignment
+
+
+def features(seed, channels=12, height=4, width=6):
+    return torch.randn(2, channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_soft(alignment, prompt, query, scale):
+    """Eq. 4-6 word by word."""
+    k, q = (alignment.project(side).flatten(2) for side in (prompt, query))  # (B, C / 2, hw)
+    if alignment.similarity == "cosine":
+        k, q = F.normalize(k, dim=1), F.normalize(q, dim=1)
+    weights = torch.softmax(scale * torch.einsum("bcq,bck->bqk", q, k), dim=-1)
+    return torch.einsum("bqk,bck->bcq", weights, prompt.flatten(2)).view_as(query)
+
+
+@pytest.mark.parametrize(("similarity", "scale"), [("dot", 1.0), ("scaled", 6**-0.5), ("cosine", START_TEMPERATURE)])
+def test_soft_alignment_is_the_paper_s_equations(similarity, scale):
+    torch.manual_seed(0)
+    alignment = Alignment(12, "soft", similarity)
+    prompt, query = features(1), features(2)
+    expected = plain_soft(alignment, prompt, query, scale)
+    torch.testing.assert_close(alignment(prompt, query), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_cosine_and_hard_alignment_match_a_picture_with_itself():
+    torch.manual_seed(0)
+    same = 10 * features(1)
+    cosine = Alignment(12, "soft", "cosine")
+    torch.nn.init.constant_(cosine.log_temperature, 8.0)
+    torch.testing.assert_close(cosine(same, same), same, atol=1e-3, rtol=1e-3)
+    assert torch.equal(Alignment(12, "hard", "dot")(same, same), same)
+
+
+def test_hard_alignment_follows_a_permutation_of_the_prompt():
+    torch.manual_seed(0)
+    query = features(1)
+    prompt = query.flip(2)
+    assert torch.equal(Alignment(12, "hard", "dot")(prompt, query), query)
+
+
+def test_without_alignment_the_prompt_stays_as_it_is_and_nothing_learns():
+    alignment = Alignment(12, "none", "dot")
+    prompt = features(1)
+    assert alignment(prompt, features(2)) is prompt
+    assert not list(alignment.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_large_products_stay_finite_under_autocast(dtype):
+    torch.manual_seed(0)
+    alignment = Alignment(12, "soft", "dot")
+    prompt, query = 500 * features(1), 500 * features(2)
+    exact = alignment(prompt, query)
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(alignment(prompt, query), exact)
+
+
+def test_gradients_reach_the_projection_and_the_temperature():
+    alignment = Alignment(12, "soft", "cosine")
+    alignment(features(1), features(2)).square().sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in alignment.parameters())
+
+
+@pytest.mark.parametrize("fusion", FUSE)
+def test_a_fusion_has_the_width_it_states_and_begins_with_the_query(fusion):
+    query, prompt = features(1), features(2)
+    fused = FUSE[fusion](query, prompt)
+    assert fused.shape[1] == 12 * FUSED_WIDTH[fusion]
+    if fusion.startswith("concat"):
+        assert torch.equal(fused[:, :12], query)
+        assert torch.equal(fused[:, 12:24], prompt)

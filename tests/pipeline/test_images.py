@@ -1,0 +1,71 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.images import UnreadableImageError, decode, read_bytes, resize, resize_mask
+from tests.pipeline.strategies import images, masks
+
+
+@given(images())
+def test_a_png_decodes_to_its_own_pixels_in_rgb(image):
+    _, data = cv2.imencode(".png", image[..., ::-1])
+
+    assert (decode(data.tobytes()) == image).all()
+
+
+@given(images(), st.integers(1, 40), st.integers(1, 40))
+def test_resize_gives_the_size_asked_for_within_the_range_of_the_image(image, height, width):
+    resized = resize(image, (height, width))
+
+    assert resized.shape == (height, width, 3)
+    assert image.min() <= resized.min()
+    assert resized.max() <= image.max()
+
+
+@given(masks(), st.integers(1, 40), st.integers(1, 40))
+def test_resized_masks_stay_empty_or_full(mask, height, width):
+    resized = resize_mask(mask, (height, width))
+
+    assert resized.shape == (height, width)
+    assert resized.any() <= mask.any()
+    assert resized.all() >= mask.all()
+
+
+def test_resizing_to_the_same_size_changes_nothing():
+    image = np.random.default_rng(0).integers(256, size=(9, 7, 3), dtype=np.uint8)
+
+    assert (resize(image, (9, 7)) == image).all()
+    assert (resize_mask(image[..., 0] > 99, (9, 7)) == (image[..., 0] > 99)).all()
+
+
+def test_grayscale_becomes_three_channels_and_exif_rotation_is_ignored():
+    _, data = cv2.imencode(".jpg", np.full((8, 16), 77, np.uint8))
+    # An Exif block that asks for a quarter turn, put where cameras put it: behind the start mark.
+    exif = bytes.fromhex("ffe1002245786966000049492a00080000000100120103000100000006000000000000000000")
+    turned = data.tobytes()[:2] + exif[: 2 + 0x22] + data.tobytes()[2:]
+
+    assert decode(data.tobytes()).shape == (8, 16, 3)
+    assert decode(turned).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: b"", "empty file"),
+        (lambda data: data[: len(data) // 2], "cut short"),
+        (lambda data: b"<html>not found</html>", "not a readable image"),
+        (lambda data: data[:2] + bytes(200) + data[-2:], "not a readable image"),
+    ],
+)
+def test_bytes_that_hold_no_whole_image_are_told_apart(damage, reason):
+    _, data = cv2.imencode(".jpg", np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8))
+
+    with pytest.raises(UnreadableImageError, match=reason):
+        decode(damage(data.tobytes()))
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(UnreadableImageError, match="No such file"):
+        read_bytes(tmp_path / "gone.jpg")

@@ -1,0 +1,94 @@
+import base64
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.errors import BadRequest, Failure
+from pipeline.inspect import broken_laws, describe, main
+from pipeline.shards import Pairs, open_shard, shard_path, write_shard
+
+
+def test_the_report_agrees_with_the_arrays(workspace, capsys):
+    assert main(["shard_0000", "--root", str(workspace.pairs), "--json"]) == 0
+
+    report = json.loads(capsys.readouterr().out)
+    shard = open_shard(workspace.pairs, "shard_0000")
+    masks, kinds = np.asarray(shard.mask[:]), np.asarray(shard.kind[:])
+    assert report["pairs"] == len(kinds) == sum(report["kinds"].values())
+    assert report["bytes_raw"] == np.asarray(shard.pair[:]).nbytes + masks.nbytes
+    files = [path for path in shard_path(workspace.pairs, "shard_0000").rglob("*") if path.is_file()]
+    assert report["bytes_on_disk"] == sum(path.stat().st_size for path in files)
+    assert report["seed"] == workspace.params.seed
+    assert report["parameters"]["synth"]["local_prob"] == workspace.params.synth.local_prob
+    for number, name in enumerate(("unchanged", "inpaint", "paste", "local")):
+        assert report["kinds"][name] == (kinds == number).sum()
+        if report["kinds"][name]:
+            shares = masks[kinds == number].mean(axis=(1, 2))
+            assert report["mask_share"][name]["median"] == pytest.approx(np.median(shares), abs=1e-4)
+
+
+def test_the_tables_and_the_contact_sheet_are_written(workspace, tmp_path, capsys):
+    sheet, page = tmp_path / "sheet.png", tmp_path / "shard.html"
+    files = ["--png", str(sheet), "--html", str(page)]
+
+    assert main(["shard_0001", "--root", str(workspace.pairs), *files, "--verify"]) == 0
+
+    shown = capsys.readouterr()
+    for text in ("shard_0001: 8 pairs, train", "64 x 64 px", "inpaint", "synth.local_prob", "times smaller than raw"):
+        assert text in shown.out
+    assert "8 pairs verified" in shown.err
+    assert cv2.imread(str(sheet)).shape[1] > 3 * 3 * 64
+    assert "synth.local_prob" in page.read_text()
+    assert base64.b64encode(sheet.read_bytes()).decode() in page.read_text()
+
+
+def test_the_inpainted_images_can_be_inspected_too(workspace, capsys):
+    assert main(["shard_0000", "--root", str(workspace.inpainted)]) == 0
+
+    assert "stage inpaint" in capsys.readouterr().out
+
+
+def test_an_unknown_name_lists_what_there_is(workspace):
+    with pytest.raises(BadRequest, match=r"no shard_0099 in .*shards there: shard_0000 \.\. shard_00") as raised:
+        main(["shard_0099", "--root", str(workspace.pairs)])
+
+    assert raised.value.status == 2
+
+
+def test_a_sheet_that_cannot_be_written_is_said_in_one_line(workspace, tmp_path):
+    with pytest.raises(BadRequest, match=r"cannot write .*sheet\.png"):
+        main(["shard_0000", "--root", str(workspace.pairs), "--png", str(tmp_path / "no" / "sheet.png")])
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "mask_at", "fault"),
+    [((0, 0), (3, 3), "pair 0 differs outside its mask"), (None, (3, 3), "pair 0 has a mask but no change")],
+)
+def test_verify_finds_a_pair_that_breaks_a_law(tmp_path, changed_at, mask_at, fault):
+    pair, mask = np.zeros((1, 2, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8)
+    mask[0][mask_at] = 1
+    if changed_at is not None:
+        pair[0, 1][changed_at] = 200
+    ids = np.zeros(1, np.int64)
+    attributes = {
+        "split": "train",
+        "fingerprint": "",
+        "records": [{}],
+        "stage": "synth",
+        "seed": 0,
+        "code": {"version": "0"},
+        "parameters": {},
+    }
+    write_shard(tmp_path, "shard_0000", Pairs(pair, mask, np.ones(1, np.uint8), ids, ids), attributes, {})
+
+    assert fault in broken_laws(shard_path(tmp_path, "shard_0000"), open_shard(tmp_path, "shard_0000"))
+    with pytest.raises(Failure, match=f"{fault}.*run `dvc repro`"):
+        main(["shard_0000", "--root", str(tmp_path), "--verify"])
+
+
+def test_describe_reads_a_shard_of_every_kind(workspace):
+    path, shard = shard_path(workspace.pairs, "shard_0000"), open_shard(workspace.pairs, "shard_0000")
+
+    assert describe(path, shard).ratio > 1

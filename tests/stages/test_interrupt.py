@@ -1,0 +1,49 @@
+"""Ctrl-C in the middle of a stage, then the same command again."""
+
+import pytest
+
+from pipeline.shards import shard_names
+
+
+def stamps(folder):
+    """When the pixels of each shard were written; DVC makes links of small files that happen to be equal."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.zarr/pair/c/**/*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def project(project):
+    project.set(synth__pairs_per_image=40, synth__pairs_per_shard=10, train__epochs=6)
+    project.run("dvc", "repro", "inpaint")
+    return project
+
+
+def test_an_interrupted_synth_goes_on_with_the_shards_it_has(project):
+    pairs = project.root / "data" / "pairs"
+
+    shown = project.interrupt("dvc", "repro", "synth", when=lambda: len(shard_names(pairs)) >= 3)
+
+    assert "interrupted: what is finished is kept" in shown
+    kept = stamps(pairs)
+    names = shard_names(pairs)
+    assert 3 <= len(names) < 96
+    assert kept
+    assert not (pairs / "manifest.json").exists()
+
+    shown = project.run("dvc", "repro", "synth")
+
+    assert f"{len(names)} of 96 shards are already there and kept" in shown
+    assert len(shard_names(pairs)) == 96
+    after = stamps(pairs)
+    assert all(after[path] == stamp for path, stamp in kept.items())
+    assert not list(pairs.glob("*.partial*"))
+
+
+def test_an_interrupted_training_goes_on_from_its_last_epoch(project):
+    project.set(synth__pairs_per_image=2)
+    project.run("dvc", "repro", "synth")
+    last = project.root / "models" / "metauas" / "last.ckpt"
+
+    project.interrupt("dvc", "repro", "train", when=last.exists)
+    shown = project.run("dvc", "repro", "train")
+
+    assert "train: going on after epoch" in shown

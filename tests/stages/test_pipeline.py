@@ -1,0 +1,85 @@
+"""The whole pipeline by its real commands, small: every stage, then the everyday uses the README promises."""
+
+import json
+
+import pytest
+
+STAGES = ("scenes", "parts", "index", "inpaint", "synth", "train", "evaluate")
+SCORES = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
+
+
+def stages_run(shown: str) -> list[str]:
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in shown]
+
+
+def manifest(project) -> dict:
+    return json.loads((project.root / "data/pairs/manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(project):
+    shown = project.run("dvc", "repro")
+    assert stages_run(shown) == list(STAGES)
+    return project
+
+
+def test_every_stage_leaves_what_it_promises(finished):
+    metrics = json.loads((finished.root / "reports/metrics.json").read_text())
+
+    assert set(SCORES) <= set(metrics["benchmark"]["mean"])
+    assert (finished.root / "models/metauas/best.ckpt").is_file()
+    assert (finished.root / "models/metauas/last.ckpt").is_file()
+    assert "| " in (finished.root / "reports/table.md").read_text()
+    assert list((finished.root / "reports/pictures").glob("*.png"))
+
+
+def test_a_second_repro_does_nothing_and_says_so(finished):
+    shown = finished.run("dvc", "repro")
+
+    assert stages_run(shown) == []
+    assert "Data and pipelines are up to date." in shown
+
+
+def test_no_dataset_lies_on_the_disk_twice(finished):
+    """Files of data/ are links into the cache, which `reflink` first in cache.type would make copies on ext4."""
+    for name in ("data/scenes", "data/inpainted", "data/pairs", "models/metauas"):
+        files = [path for path in (finished.root / name).rglob("*") if path.is_file()]
+        assert files
+        assert all(path.is_symlink() or path.stat().st_nlink > 1 for path in files), name
+
+
+def test_metrics_and_plots_are_shown_by_dvc(finished):
+    assert "I-AUROC" in finished.run("dvc", "metrics", "show", "--md")
+
+    finished.run("dvc", "plots", "show", "--out", "plots")
+
+    page = (finished.root / "plots/index.html").read_text()
+    assert all(curve in page for curve in ("train/loss.tsv", "val/loss.tsv", "all.tsv", "paste.tsv"))
+
+
+def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
+    shown = finished.run("python", "-m", "pipeline.inspect", "shard_0000", "--png", "sheet.png", "--verify")
+
+    assert "shard_0000: 8 pairs, train" in shown
+    assert (finished.root / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    shown = finished.run("python", "-m", "pipeline.inspect", "shard_0099", status=2)
+    assert "error: no shard_0099 in data/pairs (shards there: shard_0000 .. shard_00" in shown
+
+
+def test_an_experiment_with_another_mix_re_runs_synth_train_and_evaluate_alone(finished):
+    before = manifest(finished)["kind_shares"]["local"]
+
+    shown = finished.run("dvc", "exp", "run", "--set-param", "synth.local_prob=1.0", "--name", "all-local")
+
+    assert stages_run(shown) == ["synth", "train", "evaluate"]
+    assert before < 0.8
+    assert manifest(finished)["kind_shares"]["local"] == 1.0
+    assert "all-local" in finished.run("dvc", "exp", "show", "--md")
+
+
+def test_a_wrong_parameter_is_one_line(finished):
+    shown = finished.run("dvc", "exp", "run", "--set-param", "synth.local_prob=2.0", status=255)
+
+    assert "error: params.yaml: synth.local_prob = 2.0: Input should be less than or equal to 1" in shown
+    assert "Traceback" not in shown
+    finished.run("git", "checkout", "--quiet", "params.yaml")
