@@ -4,11 +4,12 @@ from configs.cluster import Cluster
 from configs.evaluate import Evaluate
 from configs.index import Data, Index
 from configs.inpaint import Inpaint
+from configs.model import Model
 from configs.parts import Parts
 from configs.scenes import Scenes
 from configs.section import Params, Size
 from configs.synth import Synth
-from configs.train import Model, Train
+from configs.train import Train
 from configs.visible import Visible
 
 
