@@ -5,10 +5,10 @@ image's variants follows from the index alone. An image of which nothing can be 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,13 +17,16 @@ from configs.inpaint import Inpaint, InpaintParams
 from configs.section import height_width
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
-from pipeline.build import ShardJob, plan_shards
+from pipeline.build import Part, ShardJob, plan_shards
 from pipeline.fillers import make_filler
 from pipeline.images import resize, resize_mask
 from pipeline.index import SPLITS, Index, InstanceRow, read_indexed_image
 from pipeline.provenance import provenance
-from pipeline.shards import INPAINT, NO_DONOR, UNCHANGED, Pairs, ShardEntry, write_shard
+from pipeline.shard_writer import NewPair, write_shard
+from pipeline.shards import INPAINT, NO_DONOR, UNCHANGED, ShardEntry
 from pipeline.visible import contrast, keep_visible
+
+BATCH = 16  # images handed to the filler at a time
 
 
 @dataclass(frozen=True)
@@ -71,26 +74,10 @@ def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple
 def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     """Make one shard of data/inpainted (runs on a Dask worker)."""
     cv2.setNumThreads(1)  # the worker processes are the parallelism
-    index = Index(task.index)
-    items = range(job.part.first, job.part.stop)
-    rows = [index.rows(job.part.split)[item // task.config.variants_per_image] for item in items]
-    pair = np.empty((len(items), 2, *task.size, 3), np.uint8)
-    removals: list[Removal | None] = []
-    for place, (item, row) in enumerate(zip(items, rows, strict=True)):
-        variant = item % task.config.variants_per_image
-        if variant == 0 or place == 0:
-            pair[place] = resize(read_indexed_image(task.images, index.image(row)), task.size)
-            instances, masks = removable(index, row, task.size, crowds=task.config.crowds)
-        else:
-            pair[place] = pair[place - 1]
-        rng = np.random.default_rng([task.seed, int(index.image_ids[row]), INPAINT, variant])
-        removals.append(draw_removal(rng, instances, masks, task.config))
-    mask = _fill(pair, removals, task)
-    kind = np.where(mask.any(axis=(1, 2)), INPAINT, UNCHANGED).astype(np.uint8)
-    pairs = Pairs(pair, mask, kind, index.image_ids[rows], np.full(len(items), NO_DONOR, np.int64))
-    records = [{"removed": list(removal.instance_ids) if removal else []} for removal in removals]
-    attributes = {**job.attributes, "fingerprint": job.fingerprint, "records": records}
-    return write_shard(task.root, job.name, pairs, attributes, _outcomes(removals, kind))
+    index, outcomes = Index(task.index), Counter[str]()
+    pairs = _filled(_drawn(index, job.part, task), task, outcomes)
+    attributes = {**job.attributes, "fingerprint": job.fingerprint}
+    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes)
 
 
 def removable(index: Index, row: int, size: tuple[int, int], *, crowds: bool) -> tuple[list[InstanceRow], list[Mask]]:
@@ -139,21 +126,36 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     return cv2.dilate(mask.astype(np.uint8), disc) > 0
 
 
-def _fill(pair: np.ndarray[Any, np.dtype[np.uint8]], removals: Sequence[Removal | None], task: InpaintTask) -> Any:
-    """Write the changed images into `pair[:, 1]` and return the masks, uint8 (N, H, W)."""
-    places = [place for place, removal in enumerate(removals) if removal is not None]
-    drawn = [removal for removal in removals if removal is not None]
-    holes = [dilate(removal.mask, task.config.dilate_px) for removal in drawn]
-    filled = make_filler(task.config)([pair[place, 0] for place in places], holes)
-    mask = np.zeros((len(removals), *task.size), np.uint8)
-    for place, removal, hole, fill in zip(places, drawn, holes, filled, strict=True):
-        pair[place, 1], mask[place] = remove(pair[place, 0], fill, removal.mask, hole, task.visible)
-    return mask
+def _drawn(index: Index, part: Part, task: InpaintTask) -> Iterator[tuple[int, Image, Removal | None]]:
+    """Every item of a part: image id, the image at the pairs' size, and what to remove from it."""
+    rows, variants = index.rows(part.split), task.config.variants_per_image
+    for item in range(part.first, part.stop):
+        row, variant = rows[item // variants], item % variants
+        if variant == 0 or item == part.first:
+            image = resize(read_indexed_image(task.images, index.image(row)), task.size)
+            instances, masks = removable(index, row, task.size, crowds=task.config.crowds)
+        image_id = int(index.image_ids[row])
+        rng = np.random.default_rng([task.seed, image_id, INPAINT, variant])
+        yield image_id, image, draw_removal(rng, instances, masks, task.config)
 
 
-def _outcomes(removals: Sequence[Removal | None], kind: np.ndarray[Any, np.dtype[np.uint8]]) -> Counter[str]:
-    """How many images were left as they are, and why."""
-    left = [removal for removal, number in zip(removals, kind, strict=True) if number == UNCHANGED]
-    undrawn = sum(removal is None for removal in left)
-    outcomes = Counter({"no instances of an allowed area": undrawn, "removal not visible": len(left) - undrawn})
-    return +outcomes  # without the zeros
+def _filled(
+    drawn: Iterator[tuple[int, Image, Removal | None]], task: InpaintTask, outcomes: Counter[str]
+) -> Iterator[NewPair]:
+    """The pairs, a batch of the filler at a time; images that stay as they are are counted with their reason."""
+    filler = make_filler(task.config)
+    while batch := list(islice(drawn, BATCH)):
+        work = [(image, removal.mask) for _, image, removal in batch if removal is not None]
+        holes = [dilate(mask, task.config.dilate_px) for _, mask in work]
+        fills = zip(filler([image for image, _ in work], holes), holes, strict=True)
+        for image_id, image, removal in batch:
+            changed, mask = image, np.zeros(task.size, np.bool_)
+            if removal is None:
+                outcomes["no instances of an allowed area"] += 1
+            else:
+                filled, hole = next(fills)
+                changed, mask = remove(image, filled, removal.mask, hole, task.visible)
+                if not mask.any():
+                    outcomes["removal not visible"] += 1
+            record = {"removed": list(removal.instance_ids) if removal else []}
+            yield NewPair(image, changed, mask, INPAINT if mask.any() else UNCHANGED, image_id, NO_DONOR, record)

@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("configs", "pipeline", "model", "stages")
-LIBRARIES = ("numpy", "opencv-python", "noise", "pycocotools", "zarr", "zarrs")
+LIBRARIES = ("numpy", "opencv-python", "noise", "numcodecs", "pycocotools", "zarr", "zarrs")
 
 
 def source_files(module: str) -> list[Path]:

@@ -9,25 +9,21 @@
         image_id  int64 (N,)            COCO id of the original
         donor_id  int64 (N,)            image the pasted object or the texture came from, -1 if none
 
-Both images of a pair lie in one chunk, so zstd finds the unchanged part of the second in the first. Each array is one
-file (sharding codec) written in one go: two writers on one Zarr shard lose data silently (zarr-python #3682).
+and what else a stage keeps, uint8 (N, H, W). Both images of a pair lie in one chunk, so zstd finds the unchanged part
+of the second in the first. Each array is one file (sharding codec) with one writer (`pipeline/shard_writer.py`): two
+writers on one Zarr shard lose data silently (zarr-python #3682).
 """
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import zarr
-from zarr.codecs import ZstdCodec
 
 from configs.errors import BadRequest, Failure
 
@@ -37,21 +33,9 @@ UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
 ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
 NO_DONOR = -1
 MANIFEST = "manifest.json"
-ZSTD_LEVEL = 3
 # The Rust codec pipeline reads and writes pairs about four times faster. It lays chunks into the file in the order its
 # threads finish, so more than one thread gives other bytes each time; the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The arrays of one shard, as in the module's docstring."""
-
-    pair: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.uint8]
-    kind: npt.NDArray[np.uint8]
-    image_id: npt.NDArray[np.int64]
-    donor_id: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -67,6 +51,7 @@ class Shard:
     kind: zarr.Array[Any]
     image_id: zarr.Array[Any]
     donor_id: zarr.Array[Any]
+    extra: dict[str, zarr.Array[Any]]  # what else a stage keeps, uint8 (N, H, W), by name
     attributes: dict[str, Any]
 
     @property
@@ -113,36 +98,6 @@ def shard_path(root: Path, name: str) -> Path:
     return root / f"{name}.zarr"
 
 
-def write_shard(
-    root: Path, name: str, pairs: Pairs, attributes: Mapping[str, Any], outcomes: Mapping[str, int]
-) -> ShardEntry:
-    """Write a shard aside, then rename it into place: it appears whole or not at all.
-
-    `attributes` must hold `split` and `fingerprint`, and `records`: one mapping per pair that regenerates it.
-    """
-    aside = root / f"{name}.partial-{os.getpid()}"
-    shutil.rmtree(aside, ignore_errors=True)
-    with zarr.config.set(CODEC):
-        group = zarr.create_group(aside)
-        for array in ARRAYS:
-            _write_array(group, array, getattr(pairs, array))
-    entry = ShardEntry(
-        name=name,
-        split=attributes["split"],
-        pairs=len(pairs.kind),
-        kinds=_kind_counts(pairs.kind),
-        outcomes=dict(sorted(outcomes.items())),
-        fingerprint=attributes["fingerprint"],
-        sha256=content_digest(aside),
-    )
-    group.attrs.put({"format": FORMAT, "format_version": FORMAT_VERSION, **attributes, "entry": asdict(entry)})
-    target = shard_path(root, name)
-    if target.exists():
-        shutil.rmtree(target)
-    aside.rename(target)
-    return entry
-
-
 def open_shard(root: Path, name: str) -> Shard:
     """Open a shard for reading.
 
@@ -161,9 +116,10 @@ def open_shard(root: Path, name: str) -> Shard:
         raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
     found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
     wanted = FORMAT, FORMAT_VERSION, sorted(ARRAYS)
-    if found != wanted:
+    if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):
         raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
-    return Shard(**arrays, attributes=dict(group.attrs))
+    own = {name: arrays.pop(name) for name in ARRAYS}
+    return Shard(**own, extra=arrays, attributes=dict(group.attrs))
 
 
 def is_intact(root: Path, entry: ShardEntry) -> bool:
@@ -172,14 +128,19 @@ def is_intact(root: Path, entry: ShardEntry) -> bool:
 
 
 def content_digest(path: Path) -> str:
-    """Hexadecimal sha256 over every file of a shard's arrays, with their names, in order."""
-    digest = hashlib.sha256()
-    for array in sorted(ARRAYS):
-        for file in sorted(file for file in (path / array).rglob("*") if file.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\n".encode())
+    """Hexadecimal sha256 over every file of a shard but the group's own attributes, which hold it."""
+    digests = {}
+    for file in path.rglob("*"):
+        name = file.relative_to(path).as_posix()
+        if name != "zarr.json" and file.is_file():
             with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
+                digests[name] = hashlib.file_digest(stream, "sha256").digest()
+    return combined_digest(digests)
+
+
+def combined_digest(digests: Mapping[str, bytes]) -> str:
+    """Hexadecimal sha256 over the digests of files, with their names, in order."""
+    return hashlib.sha256(b"".join(f"{name}\n".encode() + digests[name] for name in sorted(digests))).hexdigest()
 
 
 def shard_names(root: Path) -> list[str]:
@@ -229,24 +190,6 @@ def read_manifest(root: Path) -> Manifest:
         raise BadRequest(f"no {path}: the shards are not finished; run `dvc repro`") from None
     except (ValueError, KeyError, TypeError) as error:
         raise Failure(f"{path}: not a manifest ({error!r}); delete it and run `dvc repro`") from None
-
-
-def _write_array(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:
-    pixels = values.ndim > 1
-    array = group.create_array(
-        name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(1, *values.shape[1:]) if pixels else values.shape,
-        shards=values.shape if pixels else None,
-        compressors=[ZstdCodec(level=ZSTD_LEVEL)],
-        fill_value=0,
-    )
-    array[...] = values
-
-
-def _kind_counts(kind: npt.NDArray[np.uint8]) -> dict[str, int]:
-    return {name: int((kind == number).sum()) for number, name in enumerate(KINDS)}
 
 
 def _what_is_there(root: Path) -> str:

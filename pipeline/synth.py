@@ -5,7 +5,7 @@ Item `i` of a split is pair `i % pairs_per_image` of its image `i // pairs_per_i
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +20,8 @@ from pipeline.build import ShardJob, plan_shards
 from pipeline.changes import Change, Unchanged, draw_change, make_pair, to_record
 from pipeline.index import SPLITS
 from pipeline.provenance import provenance
-from pipeline.shards import (
-    INPAINT,
-    KINDS,
-    LOCAL,
-    NO_DONOR,
-    PASTE,
-    UNCHANGED,
-    Pairs,
-    ShardEntry,
-    write_shard,
-)
+from pipeline.shard_writer import NewPair, write_shard
+from pipeline.shards import INPAINT, KINDS, LOCAL, NO_DONOR, PASTE, UNCHANGED, ShardEntry
 from pipeline.sources import Sources
 
 MIX = len(KINDS)  # the stream, beside those of the kinds, from which the kind itself is drawn
@@ -96,18 +87,16 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     sources = Sources(task.index, task.inpainted)
     rows = sources.index.rows(job.part.split)
     outcomes = Counter[str]()
-    made = []
-    for item in range(job.part.first, job.part.stop):
-        row, number = rows[item // task.config.pairs_per_image], item % task.config.pairs_per_image
-        pair = make_good_pair(row, number, task.seed, sources, task.config, task.visible, outcomes)
-        if pair is not None:
-            made.append(pair)
-    attributes = {
-        **job.attributes,
-        "fingerprint": job.fingerprint,
-        "records": [to_record(pair.change) for pair in made],
-    }
-    return write_shard(task.root, job.name, _as_arrays(made, sources.size), attributes, outcomes)
+
+    def pairs() -> Iterator[NewPair]:
+        for item in range(job.part.first, job.part.stop):
+            row, number = rows[item // task.config.pairs_per_image], item % task.config.pairs_per_image
+            made = make_good_pair(row, number, task.seed, sources, task.config, task.visible, outcomes)
+            if made is not None:
+                yield as_new_pair(made)
+
+    attributes = {**job.attributes, "fingerprint": job.fingerprint}
+    return write_shard(task.root, job.name, sources.size, pairs(), attributes, outcomes)
 
 
 def draw_kind(rng: np.random.Generator, config: Synth) -> int:
@@ -157,15 +146,15 @@ def area_fault(mask: Mask, config: Synth) -> str | None:
     return "mask too large" if share > config.area_share.high else None
 
 
-def _as_arrays(made: Sequence[Made], size: tuple[int, int]) -> Pairs:
-    pair = np.empty((len(made), 2, *size, 3), np.uint8)
-    mask = np.empty((len(made), *size), np.uint8)
-    for place, one in enumerate(made):
-        pair[place, 0], pair[place, 1], mask[place] = one.original, one.changed, one.mask
-    return Pairs(
-        pair=pair,
-        mask=mask,
-        kind=np.array([KINDS.index(one.change.kind) for one in made], np.uint8),
-        image_id=np.array([one.change.image_id for one in made], np.int64),
-        donor_id=np.array([getattr(one.change, "donor_id", NO_DONOR) for one in made], np.int64),
+def as_new_pair(made: Made) -> NewPair:
+    """A finished pair as the shard takes it."""
+    change = made.change
+    return NewPair(
+        made.original,
+        made.changed,
+        made.mask,
+        kind=KINDS.index(change.kind),
+        image_id=change.image_id,
+        donor_id=getattr(change, "donor_id", NO_DONOR),
+        record=to_record(change),
     )

@@ -13,15 +13,14 @@ from tests.model.tiny_pairs import square_pairs, write_square_shards
 def test_a_split_is_its_shards_one_after_another(tmp_path):
     write_square_shards(tmp_path)
     dataset = PairDataset(tmp_path, "train")
-    first, second = square_pairs(5, 64, seed=1), square_pairs(3, 64, seed=3)
+    wanted = [*square_pairs(5, 64, seed=1), *square_pairs(3, 64, seed=3)]
     assert len(dataset) == 8
     for index in (0, 4, 5, 7):
-        shard, row = (first, index) if index < 5 else (second, index - 5)
-        pair = dataset[index]
+        pair, new = dataset[index], wanted[index]
         assert pair["pair"].dtype == torch.uint8
-        np.testing.assert_array_equal(pair["pair"], shard.pair[row])
-        np.testing.assert_array_equal(pair["mask"], shard.mask[row])
-        assert (pair["kind"], pair["image_id"], pair["index"]) == (shard.kind[row], shard.image_id[row], index)
+        np.testing.assert_array_equal(pair["pair"], [new.original, new.changed])
+        np.testing.assert_array_equal(pair["mask"], new.mask)
+        assert (pair["kind"], pair["image_id"], pair["index"]) == (new.kind, new.image_id, index)
 
 
 def test_iterating_ends_after_the_last_pair(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from configs.errors import BadRequest, Failure
 from pipeline.inspect import broken_laws, describe, main
-from pipeline.shards import Pairs, open_shard, shard_path, write_shard
+from pipeline.shard_writer import NewPair, write_shard
+from pipeline.shards import open_shard, shard_path
 
 
 def test_the_report_agrees_with_the_arrays(workspace, capsys):
@@ -67,21 +68,19 @@ def test_a_sheet_that_cannot_be_written_is_said_in_one_line(workspace, tmp_path)
     [((0, 0), (3, 3), "pair 0 differs outside its mask"), (None, (3, 3), "pair 0 has a mask but no change")],
 )
 def test_verify_finds_a_pair_that_breaks_a_law(tmp_path, changed_at, mask_at, fault):
-    pair, mask = np.zeros((1, 2, 8, 8, 3), np.uint8), np.zeros((1, 8, 8), np.uint8)
-    mask[0][mask_at] = 1
+    pair, mask = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((8, 8), np.bool_)
+    mask[mask_at] = True
     if changed_at is not None:
-        pair[0, 1][changed_at] = 200
-    ids = np.zeros(1, np.int64)
+        pair[1][changed_at] = 200
     attributes = {
         "split": "train",
         "fingerprint": "",
-        "records": [{}],
         "stage": "synth",
         "seed": 0,
         "code": {"version": "0"},
         "parameters": {},
     }
-    write_shard(tmp_path, "shard_0000", Pairs(pair, mask, np.ones(1, np.uint8), ids, ids), attributes, {})
+    write_shard(tmp_path, "shard_0000", (8, 8), [NewPair(*pair, mask, 1, 0, 0, {})], attributes, {})
 
     assert fault in broken_laws(shard_path(tmp_path, "shard_0000"), open_shard(tmp_path, "shard_0000"))
     with pytest.raises(Failure, match=f"{fault}.*run `dvc repro`"):

@@ -1,73 +1,142 @@
 import json
 import pickle
+import subprocess
+import sys
 from dataclasses import astuple
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from configs.errors import BadRequest, Failure
+from pipeline.shard_writer import NewPair, write_shard
 from pipeline.shards import (
+    ARRAYS,
     KINDS,
-    Pairs,
+    NO_DONOR,
+    content_digest,
     is_intact,
     open_shard,
     read_manifest,
-    shard_names,
     shard_path,
     write_manifest,
-    write_shard,
 )
+from tests.conftest import ROOT
 
 ATTRIBUTES = {"split": "train", "fingerprint": "f" * 64, "seed": 0}
+DTYPES = {"pair": "uint8", "mask": "uint8", "kind": "uint8", "image_id": "int64", "donor_id": "int64", "hole": "uint8"}
 
 
 @st.composite
-def pairs(draw):
-    count, height, width = draw(st.integers(1, 4)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    ids = hnp.arrays(np.int64, count)
-    return Pairs(
-        pair=draw(hnp.arrays(np.uint8, (count, 2, height, width, 3))),
-        mask=draw(hnp.arrays(np.uint8, (count, height, width), elements=st.integers(0, 1))),
-        kind=draw(hnp.arrays(np.uint8, count, elements=st.integers(0, len(KINDS) - 1))),
-        image_id=draw(ids),
-        donor_id=draw(ids),
-    )
-
-
-def write(root, content, name="shard_0000", **attributes):
-    records = [{"number": number} for number in range(len(content.kind))]
-    return write_shard(root, name, content, {**ATTRIBUTES, "records": records, **attributes}, {})
+def new_pairs(draw):
+    size = draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    ids = st.integers(-(2**63), 2**63 - 1)
+    return [
+        NewPair(
+            draw(hnp.arrays(np.uint8, (*size, 3))),
+            draw(hnp.arrays(np.uint8, (*size, 3))),
+            draw(hnp.arrays(np.bool_, size)),
+            draw(st.integers(0, len(KINDS) - 1)),
+            draw(ids),
+            draw(ids),
+            {"number": number},
+            {"hole": draw(hnp.arrays(np.bool_, size))},
+        )
+        for number in range(draw(st.integers(1, 4)))
+    ]
 
 
 def some_pairs(count=3):
     rng = np.random.default_rng(0)
-    return Pairs(
-        pair=rng.integers(256, size=(count, 2, 16, 8, 3), dtype=np.uint8),
-        mask=rng.integers(2, size=(count, 16, 8), dtype=np.uint8),
-        kind=np.arange(count, dtype=np.uint8) % 4,
-        image_id=np.arange(count),
-        donor_id=np.full(count, -1),
-    )
+    pixels = rng.integers(256, size=(count, 2, 16, 8, 3), dtype=np.uint8)
+    masks = rng.integers(2, size=(count, 16, 8)).astype(np.bool_)
+    return [NewPair(*pixels[i], masks[i], i % 4, i, NO_DONOR, {"number": i}) for i in range(count)]
+
+
+def write(root, pairs, name="shard_0000", size=(16, 8)):
+    return write_shard(root, name, size, iter(pairs), ATTRIBUTES, {})
 
 
 @settings(max_examples=25)
-@given(pairs())
-def test_what_is_written_is_read(tmp_path_factory, content):
+@given(new_pairs())
+def test_what_is_written_is_read_by_either_codec_pipeline(tmp_path_factory, pairs):
     root = tmp_path_factory.mktemp("shards")
 
-    entry = write(root, content)
+    entry = write(root, pairs, size=pairs[0].mask.shape)
     shard = open_shard(root, "shard_0000")
 
-    for array, written in vars(content).items():
-        read = np.asarray(getattr(shard, array)[:])
-        assert read.dtype == written.dtype
-        assert (read == written).all()
+    plain = zarr.open_group(shard_path(root, "shard_0000"), mode="r")
+    for codec, read in (("Zarrs", vars(shard) | shard.extra), ("Batched", dict(plain.arrays()))):
+        assert codec in type(read["pair"].async_array.codec_pipeline).__name__
+        assert {name: read[name].dtype.name for name in (*ARRAYS, "hole")} == DTYPES
+        for number, new in enumerate(pairs):
+            assert (np.asarray(read["pair"][number]) == [new.original, new.changed]).all()
+            assert (np.asarray(read["mask"][number]) == new.mask).all()
+            assert (np.asarray(read["hole"][number]) == new.extra["hole"]).all()
+        for name in ("kind", "image_id", "donor_id"):
+            assert np.asarray(read[name][:]).tolist() == [getattr(new, name) for new in pairs]
     assert shard.entry == entry
-    assert [record["number"] for record in shard.attributes["records"]] == list(range(entry.pairs))
-    assert sum(entry.kinds.values()) == entry.pairs
+    assert entry.sha256 == content_digest(shard_path(root, "shard_0000"))
+    assert shard.attributes["records"] == [new.record for new in pairs]
+    assert sum(entry.kinds.values()) == entry.pairs == len(pairs)
+
+
+def test_the_streamed_file_is_the_one_zarr_python_writes(tmp_path):
+    """Byte for byte: the same chunks in the same order, the same index, the same metadata."""
+    pairs = some_pairs(5)
+    write(tmp_path, pairs)
+    streamed = zarr.open_group(shard_path(tmp_path, "shard_0000"), mode="r")["pair"]
+    values = np.stack([[new.original, new.changed] for new in pairs])
+    whole = zarr.create_array(
+        tmp_path / "whole.zarr",
+        data=values,
+        chunks=streamed.chunks,
+        shards=streamed.shards,
+        compressors=streamed.compressors,
+        fill_value=0,
+    )
+
+    assert (whole[:] == values).all()
+    ours = shard_path(tmp_path, "shard_0000") / "pair"
+    for name in ("zarr.json", "c/0/0/0/0/0"):
+        assert (ours / name).read_bytes() == (tmp_path / "whole.zarr" / name).read_bytes(), name
+
+
+def test_a_shard_without_a_pair_is_a_shard(tmp_path):
+    write(tmp_path, [])
+
+    assert open_shard(tmp_path, "shard_0000").pair.shape == (0, 2, 16, 8, 3)
+    assert open_shard(tmp_path, "shard_0000").entry.pairs == 0
+
+
+GROWTH = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from pipeline.shard_writer import NewPair, write_shard
+
+def pairs(count):
+    for number in range(count):
+        image = np.random.default_rng(number).integers(256, size=(256, 256, 3), dtype=np.uint8)
+        yield NewPair(image, image, image[..., 0] > 99, 1, number, -1, {"number": number})
+
+peaks = []
+for count in (8, 256):
+    write_shard(Path(sys.argv[1]), "shard_0000", (256, 256), pairs(count), {"split": "train", "fingerprint": ""}, {})
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peaks[1] - peaks[0])
+"""
+
+
+def test_memory_does_not_grow_with_the_size_of_a_shard(tmp_path):
+    shown = subprocess.run(
+        [sys.executable, "-c", GROWTH, tmp_path], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+
+    assert int(shown.stdout) < 20_000, "KiB more at the peak for 248 more pairs, 98 MB of pixels"
 
 
 def test_the_same_pairs_give_the_same_bytes(tmp_path):
@@ -107,14 +176,29 @@ def test_a_shard_is_replaced_whole_and_leaves_nothing_aside(tmp_path):
     assert open_shard(tmp_path, "shard_0000").entry.pairs == 2
 
 
-def test_a_write_that_breaks_off_leaves_the_old_shard(tmp_path):
+def test_a_write_that_breaks_off_leaves_the_old_shard_and_nothing_aside(tmp_path):
     write(tmp_path, some_pairs(3))
 
-    with pytest.raises(KeyError):
-        write_shard(tmp_path, "shard_0000", some_pairs(2), {"records": []}, {})
+    def breaks_off():
+        yield from some_pairs(2)
+        raise Failure("no more")
+
+    with pytest.raises(Failure, match="no more"):
+        write(tmp_path, breaks_off())
 
     assert open_shard(tmp_path, "shard_0000").entry.pairs == 3
-    assert shard_names(tmp_path) == ["shard_0000"]
+    assert [path.name for path in tmp_path.iterdir()] == ["shard_0000.zarr"]
+
+
+def test_a_reader_of_one_pair_notices_a_flipped_bit(tmp_path):
+    write(tmp_path, some_pairs())
+    file = shard_path(tmp_path, "shard_0000") / "pair" / "c/0/0/0/0/0"
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1  # in the first chunk, which holds noise
+    file.write_bytes(data)
+
+    with pytest.raises(OSError, match="checksum"):
+        open_shard(tmp_path, "shard_0000").pair[0]
 
 
 def test_the_manifest_round_trips_and_its_digest_follows_the_content(tmp_path):

@@ -1,0 +1,239 @@
+"""Writing a shard pair by pair: memory holds one pair whatever the shard's size, and the shard appears whole or not.
+
+The pixels of an array are one file of Zarr's sharding codec (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/
+sharding-indexed/index.html): the compressed chunks in order, then for each its offset and length as little-endian
+uint64, then the CRC32C of these. zarr-python writes such a file only from an array that is in memory as a whole, so the
+file is written here and its metadata by zarr-python.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import zarr
+from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
+from zarr.codecs import ZstdCodec
+
+from pipeline.arrays import Image, Mask
+from pipeline.shards import CODEC, FORMAT, FORMAT_VERSION, KINDS, ShardEntry, combined_digest, shard_path
+
+# The checksum makes a reader of a single pair notice a flipped bit: only `--verify` reads the whole shard's digest.
+LEVEL, CHECKSUM = 3, True
+
+
+@dataclass(frozen=True)
+class NewPair:
+    """One pair on its way into a shard."""
+
+    original: Image
+    changed: Image
+    mask: Mask
+    kind: int  # place in KINDS
+    image_id: int
+    donor_id: int
+    record: Mapping[str, Any]  # JSON-like; regenerates the pair
+    extra: Mapping[str, Mask] = field(default_factory=dict)  # further masks, stored as arrays of these names
+
+
+def write_shard(
+    root: Path,
+    name: str,
+    size: tuple[int, int],
+    pairs: Iterable[NewPair],
+    attributes: Mapping[str, Any],
+    outcomes: Mapping[str, int],
+) -> ShardEntry:
+    """Write the pairs as they come into a shard aside, then rename it into place.
+
+    Args:
+        root: folder of the shard.
+        name: "shard_0003".
+        size: height and width of every pair in pixels.
+        pairs: taken one at a time; what makes them may still add to `outcomes`, which is read after the last.
+        attributes: kept in the shard; they must hold `split` and `fingerprint`.
+        outcomes: what was drawn again or could not be made, and why -> how often.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}.partial-", dir=root) as aside:
+        made = Path(aside) / "shard.zarr"
+        entry = _write_group(made, name, size, pairs, attributes, outcomes)
+        for path in made.rglob("*"):
+            flush(path)
+        target = shard_path(root, name)
+        if target.exists():
+            target.rename(Path(aside) / "replaced.zarr")
+        made.rename(target)
+        flush(root)
+    return entry
+
+
+def flush(path: Path) -> None:
+    """Wait until a file or the entries of a folder are on the disk, so that a rename cannot overtake them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_group(
+    path: Path,
+    name: str,
+    size: tuple[int, int],
+    pairs: Iterable[NewPair],
+    attributes: Mapping[str, Any],
+    outcomes: Mapping[str, int],
+) -> ShardEntry:
+    with zarr.config.set(CODEC):
+        group = zarr.create_group(path)
+    kinds: list[int] = []
+    image_ids: list[int] = []
+    donor_ids: list[int] = []
+    records: list[Mapping[str, Any]] = []
+    with _PixelArrays(path) as pixels:
+        for new in pairs:
+            assert new.mask.shape == size, f"a pair of {new.mask.shape} in a shard of {size}"
+            pixels.append("pair", np.stack([new.original, new.changed]))
+            pixels.append("mask", new.mask)
+            for extra, values in new.extra.items():
+                pixels.append(extra, values)
+            kinds.append(new.kind)
+            image_ids.append(new.image_id)
+            donor_ids.append(new.donor_id)
+            records.append(new.record)
+        digests = pixels.finish(group, {"pair": (2, *size, 3), "mask": size})
+    _write_column(group, "kind", np.array(kinds, np.uint8))
+    _write_column(group, "image_id", np.array(image_ids, np.int64))
+    _write_column(group, "donor_id", np.array(donor_ids, np.int64))
+    count = Counter(kinds)
+    entry = ShardEntry(
+        name=name,
+        split=attributes["split"],
+        pairs=len(kinds),
+        kinds={kind: count[number] for number, kind in enumerate(KINDS)},
+        outcomes=dict(sorted(outcomes.items())),
+        fingerprint=attributes["fingerprint"],
+        sha256=combined_digest(digests | _digests_of_small_files(path, digests)),
+    )
+    group.attrs.put(
+        {"format": FORMAT, "format_version": FORMAT_VERSION, **attributes, "records": records, "entry": asdict(entry)}
+    )
+    return entry
+
+
+class _PixelArrays:
+    """The arrays with one compressed chunk per pair, each a file that grows."""
+
+    def __init__(self, group: Path) -> None:
+        self._group = group
+        self._files: dict[str, _ChunkFile] = {}
+
+    def __enter__(self) -> "_PixelArrays":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def append(self, name: str, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
+        """Add the chunk of one pair."""
+        if name not in self._files:
+            # Its place in the array: the array is one chunk of chunks, at the origin of 1 + values.ndim axes.
+            path = self._group / name / "c" / "/".join("0" * (1 + values.ndim))
+            self._files[name] = _ChunkFile(path, values.shape)
+        self._files[name].append(values)
+
+    def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, bytes]:
+        """Close the files and write their arrays' metadata; the sha256 of each file, by its path in the group.
+
+        The `wanted` arrays, with their shape for one pair, are made even without a pair.
+        """
+        digests = {}
+        shapes = {**wanted, **{name: file.shape for name, file in self._files.items()}}
+        counts = {file.count for file in self._files.values()} or {0}
+        assert len(counts) == 1, f"every pair has the same arrays, found {self._files.keys()} of {counts} pairs"
+        (count,) = counts
+        for name, shape in shapes.items():
+            group.create_array(
+                name,
+                shape=(count, *shape),
+                dtype=np.uint8,
+                chunks=(1, *shape),
+                shards=(max(count, 1), *shape),
+                compressors=[ZstdCodec(level=LEVEL, checksum=CHECKSUM)],
+                fill_value=0,
+            )
+        for file in self._files.values():
+            digests[file.path.relative_to(self._group).as_posix()] = file.finish()
+        return digests
+
+
+class _ChunkFile:
+    """One file of the sharding codec with its index at the end."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        path.parent.mkdir(parents=True)
+        self.path, self.shape = path, shape
+        self._file = path.open("wb")
+        self._sha256 = hashlib.sha256()
+        self._codec = Zstd(level=LEVEL, checksum=CHECKSUM)
+        self._sizes: list[int] = []
+
+    @property
+    def count(self) -> int:
+        """Chunks so far."""
+        return len(self._sizes)
+
+    def append(self, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
+        """Add a chunk; bool is stored as 0 and 1."""
+        assert values.shape == self.shape, f"{self.path.name}: {values.shape} among {self.shape}"
+        assert values.dtype in (np.uint8, np.bool_)
+        data = self._codec.encode(np.ascontiguousarray(values).view(np.uint8))
+        self._write(data)
+        self._sizes.append(len(data))
+
+    def finish(self) -> bytes:
+        """Write the index and close; the sha256 of the file."""
+        ends = np.cumsum(self._sizes, dtype="<u8")
+        sizes = np.array(self._sizes, "<u8")
+        index = np.stack([ends - sizes, sizes], axis=1).tobytes()
+        self._write(index + google_crc32c.value(index).to_bytes(4, "little"))
+        self.close()
+        return self._sha256.digest()
+
+    def close(self) -> None:
+        """Close the file; what it holds without `finish` is no shard."""
+        self._file.close()
+
+    def _write(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self._file.write(data)
+
+
+def _write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(max(len(values), 1),),
+        compressors=[ZstdCodec(level=LEVEL, checksum=CHECKSUM)],
+        fill_value=0,
+    )
+    array[...] = values
+
+
+def _digests_of_small_files(path: Path, known: Mapping[str, bytes]) -> dict[str, bytes]:
+    names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    return {
+        name: hashlib.sha256((path / name).read_bytes()).digest()
+        for name in names
+        if name not in known and name != "zarr.json"
+    }
