@@ -14,7 +14,9 @@ class Inpaint(Section):
     """Objects removed from images (paper, section 3.3: "disappearance")."""
 
     filler: Literal["opencv_telea", "opencv_ns", "lama"]
+    fill_at: Literal["pair", "native"]
     lama_weights: str | None
+    lama_batch: Count
     pairs_per_shard: Count
     variants_per_image: Count
     max_instances: Count

@@ -5,13 +5,14 @@ from typing import Annotated
 from pydantic import Field
 
 from configs.cluster import Cluster
-from configs.section import Chance, Count, Params, Range, Section
+from configs.section import Chance, Count, Params, Range, Section, Share
 from configs.visible import Visible
 
 
 class Local(Section):
     """Perlin local changes (paper, section 3.3; DRAEM)."""
 
+    textures: Count
     max_scale_log2: Annotated[int, Field(ge=0, le=6)]
     threshold: Annotated[float, Field(ge=0, lt=1)]
     texture_weight: Range
@@ -22,9 +23,12 @@ class Paste(Section):
 
     max_instances: Count
     crowds: bool
+    cut_objects: bool
     area_share: Range
     scale: Range
     rotate_deg: Annotated[float, Field(ge=0, le=180)]
+    min_inside: Share
+    feather_px: Annotated[int, Field(ge=0, le=64)]
 
 
 class Synth(Section):

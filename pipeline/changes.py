@@ -7,14 +7,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from configs.synth import Synth
+from configs.synth import Paste, Synth
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
+from pipeline.coco import bounding_box
+from pipeline.index import ImageRow, InstanceRow
 from pipeline.local import LocalDraw, apply_local, draw_local
-from pipeline.paste import Placement, apply_paste, draw_placements
-from pipeline.shards import INPAINT, LOCAL, PASTE
+from pipeline.paste import Cutout, Placement, apply_paste, draw_placements
+from pipeline.shards import INPAINT, LOCAL, NO_DONOR, PASTE
 from pipeline.sources import Sources
 from pipeline.visible import keep_visible
+
+FROM_EDGE_PX = 3  # annotators stop this short of the edge of the photograph
 
 
 @dataclass(frozen=True)
@@ -41,21 +45,29 @@ class PasteChange:
     image_id: int
     donor_id: int
     placements: tuple[Placement, ...]
+    feather_px: int
     kind: Literal["paste"] = "paste"
 
 
 @dataclass(frozen=True)
 class LocalChange:
-    """A texture made of a donor image, blended in under a Perlin mask."""
+    """Textures made of donor images, blended in under a Perlin mask."""
 
     image_id: int
-    donor_id: int
+    donor_ids: tuple[int, ...]  # one per texture
     draw: LocalDraw
     kind: Literal["local"] = "local"
 
 
 Change = Unchanged | InpaintChange | PasteChange | LocalChange
 _CHANGE: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])
+
+
+def donor_of(change: Change) -> int:
+    """The image that the pasted objects or the first texture came from, NO_DONOR if there is none."""
+    if isinstance(change, PasteChange):
+        return change.donor_id
+    return change.donor_ids[0] if isinstance(change, LocalChange) else NO_DONOR
 
 
 def to_record(change: Change) -> dict[str, Any]:
@@ -83,13 +95,14 @@ def draw_change(kind: int, row: int, number: int, rng: np.random.Generator, sour
     image_id = int(sources.index.image_ids[row])
     if kind == INPAINT:
         return InpaintChange(image_id, number % sources.variants)
-    donor = _draw_donor(rng, row, sources)
-    donor_id = int(sources.index.image_ids[donor])
     if kind == PASTE:
-        return PasteChange(image_id, donor_id, _draw_paste(rng, donor, sources, config))
+        donor = _draw_donor(rng, row, sources)
+        placements = _draw_paste(rng, donor, sources, config.paste)
+        return PasteChange(image_id, int(sources.index.image_ids[donor]), placements, config.paste.feather_px)
     assert kind == LOCAL
-    local = config.local
-    return LocalChange(image_id, donor_id, draw_local(rng, local.max_scale_log2, local.threshold, local.texture_weight))
+    donors = [_draw_donor(rng, row, sources) for _ in range(config.local.textures)]
+    donor_ids = tuple(int(sources.index.image_ids[donor]) for donor in donors)
+    return LocalChange(image_id, donor_ids, draw_local(rng, config.local))
 
 
 def make_pair(change: Change, sources: Sources, visible: Visible) -> tuple[Image, Image, Mask]:
@@ -100,14 +113,15 @@ def make_pair(change: Change, sources: Sources, visible: Visible) -> tuple[Image
         return original, original, np.zeros(original.shape[:2], np.bool_)
     if isinstance(change, InpaintChange):
         return original, *sources.inpainted(row, change.variant)
-    donor = sources.row(change.donor_id)
     if isinstance(change, PasteChange):
+        donor = sources.row(change.donor_id)
         instances = {instance.instance_id: instance for instance in sources.index.instances(donor)}
         masks = [sources.instance_mask(donor, instances[place.instance_id]) for place in change.placements]
         placed = [(mask, place) for mask, place in zip(masks, change.placements, strict=True) if mask.any()]
-        changed, mask = apply_paste(original, sources.original(donor), placed)
+        changed, mask = apply_paste(original, sources.original(donor), placed, change.feather_px)
     else:
-        changed, mask = apply_local(original, sources.original(donor), change.draw)
+        donors = [sources.original(sources.row(donor_id)) for donor_id in change.donor_ids]
+        changed, mask = apply_local(original, donors, change.draw)
     return original, *keep_visible(original, changed, mask, visible.min_contrast, visible.min_share)
 
 
@@ -118,13 +132,26 @@ def _draw_donor(rng: np.random.Generator, row: int, sources: Sources) -> int:
     return other if other < row else other + 1
 
 
-def _draw_paste(rng: np.random.Generator, donor: int, sources: Sources, config: Synth) -> tuple[Placement, ...]:
-    """Placements of instances of the donor that are neither too small nor too large; none if it has none."""
-    image, share = sources.index.image(donor), config.paste.area_share
-    usable = [
-        instance.instance_id
+def _draw_paste(rng: np.random.Generator, donor: int, sources: Sources, config: Paste) -> tuple[Placement, ...]:
+    """Placements of instances of the donor that may be pasted; none if it has none."""
+    image = sources.index.image(donor)
+    cutouts = [
+        cutout
         for instance in sources.index.instances(donor)
-        if share.low <= instance.area_px / (image.height * image.width) <= share.high
-        and (config.paste.crowds or not instance.is_crowd)
+        if config.area_share.low <= instance.area_px / (image.height * image.width) <= config.area_share.high
+        and (config.crowds or not instance.is_crowd)
+        and (cutout := _cut_out(instance, image, whole=not config.cut_objects)) is not None
     ]
-    return draw_placements(rng, usable, config.paste) if usable else ()
+    return draw_placements(rng, cutouts, sources.size, config) if cutouts else ()
+
+
+def _cut_out(instance: InstanceRow, image: ImageRow, *, whole: bool) -> Cutout | None:
+    """An instance as it may be pasted; None if it must be `whole` but is cut by the edge of its image.
+
+    A cut object would stand in the middle of the picture with a straight edge that no real object has.
+    """
+    top, left, bottom, right = bounding_box(instance.counts, image.height, image.width)
+    to_edge = min(top, left, image.height - bottom, image.width - right)
+    if whole and to_edge < FROM_EDGE_PX:
+        return None
+    return Cutout(instance.instance_id, (bottom - top) / image.height, (right - left) / image.width)

@@ -90,6 +90,19 @@ def mask_area(counts: bytes, height: int, width: int) -> int:
     return int(mask_api.area({"size": [height, width], "counts": counts}))
 
 
+def union(counts: Sequence[bytes], height: int, width: int) -> bytes:
+    """COCO's compressed run-length counts of the union of masks of one size, without decoding any."""
+    if not counts:
+        return bytes(mask_api.encode(np.zeros((height, width), np.uint8, order="F"))["counts"])
+    return bytes(mask_api.merge([{"size": [height, width], "counts": one} for one in counts])["counts"])
+
+
+def bounding_box(counts: bytes, height: int, width: int) -> tuple[int, int, int, int]:
+    """First row, first column, last row + 1 and last column + 1 of a mask that is not empty."""
+    left, top, across, down = (int(number) for number in mask_api.toBbox({"size": [height, width], "counts": counts}))
+    return top, left, top + down, left + across
+
+
 def _encode_polygons(polygons: Sequence[Any], height: int, width: int) -> Any:
     if not polygons:
         raise UnusableInstanceError("no segmentation")

@@ -60,7 +60,7 @@ def resize(image: Image, height_width: tuple[int, int]) -> Image:
     return np.asarray(resized, np.uint8)
 
 
-def resize_mask(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Stretch a mask to `size` (height, width): True where at least half of the pixel's area is covered."""
+def resize_mask(mask: Mask, size: tuple[int, int], at_least: int = 128) -> Mask:
+    """Stretch a mask to `size` (height, width): True where `at_least` of 255 parts of the pixel's area are covered."""
     cover = cv2.resize(mask.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(cover >= 128)
+    return np.asarray(cover >= at_least)

@@ -17,7 +17,7 @@ from pyarrow import feather
 
 from configs.errors import BadRequest, Failure
 from pipeline.arrays import Image, Mask
-from pipeline.coco import decode_mask
+from pipeline.coco import decode_mask, union
 from pipeline.images import UnreadableImageError, content_hash, decode, read_bytes
 
 IMAGES, INSTANCES, SUMMARY = "images.feather", "instances.feather", "summary.json"
@@ -85,6 +85,12 @@ class Index:
         """The masks of instances of the image in a row, bool (height, width) at the image's own size."""
         image = self.image(row)
         return [decode_mask(instance.counts, image.height, image.width) for instance in instances]
+
+    def union(self, row: int, instances: Sequence[InstanceRow]) -> Mask:
+        """The union of the masks of instances of the image in a row, bool (height, width) at the image's own size."""
+        image = self.image(row)
+        counts = union([instance.counts for instance in instances], image.height, image.width)
+        return decode_mask(counts, image.height, image.width)
 
 
 def read_indexed_image(folder: Path, row: ImageRow) -> Image:

@@ -2,6 +2,9 @@
 
 Item `i` of a split is variant `i % variants_per_image` of its image `i // variants_per_image`, so the place of an
 image's variants follows from the index alone. An image of which nothing can be removed is there too, as it is.
+
+The shards hold one more array, `filler_mask`, uint8 (N, H, W): 1 where the filler was asked to paint, the removed
+objects and a rim around them. `mask` is the change mask: the pixels that differ, where the difference can be seen.
 """
 
 from collections import Counter
@@ -18,7 +21,8 @@ from configs.section import height_width
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
 from pipeline.build import Part, ShardJob, plan_shards
-from pipeline.fillers import make_filler
+from pipeline.coco import mask_area, union
+from pipeline.fillers import Weights, find_weights, make_filler
 from pipeline.images import resize, resize_mask
 from pipeline.index import SPLITS, Index, InstanceRow, read_indexed_image
 from pipeline.provenance import provenance
@@ -26,7 +30,8 @@ from pipeline.shard_writer import NewPair, write_shard
 from pipeline.shards import INPAINT, NO_DONOR, UNCHANGED, ShardEntry
 from pipeline.visible import contrast, keep_visible
 
-BATCH = 16  # images handed to the filler at a time
+FILLER_MASK = "filler_mask"
+IMAGES_AT_ONCE = 32  # handed to the filler together; LaMa's batches are made of them
 
 
 @dataclass(frozen=True)
@@ -39,32 +44,42 @@ class InpaintTask:
     size: tuple[int, int]  # height, width in pixels
     seed: int
     config: Inpaint
+    weights: Weights | None  # of LaMa
     visible: Visible
 
 
 @dataclass(frozen=True)
 class Removal:
-    """The instances to be removed from one image, and their union at the pair's size."""
+    """What is to be removed from one image."""
 
-    instance_ids: tuple[int, ...]
-    mask: Mask
+    image_id: int
+    instance_ids: tuple[int, ...]  # none: the image stays as it is
+    original: Image  # at the pairs' size
+    objects: Mask  # the union of the instances, at the pairs' size
+    canvas: Image  # the image at the size at which it is filled
+    hole: Mask  # what is filled: the objects, dilated
 
 
 def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple[InpaintTask, list[ShardJob]]:
-    """The task and its shards, from the parameters and the index."""
-    index, size = Index(index_root), height_width(params.size_px)
+    """The task and its shards, from the parameters and the index.
+
+    Raises:
+        BadRequest: `inpaint.filler` is lama and its weights are not there.
+    """
+    index, size, weights = Index(index_root), height_width(params.size_px), find_weights(params.inpaint)
     # Absolute: workers of a cluster started by hand may run in another folder.
     folders = root.absolute(), index_root.absolute(), Path(params.data.images).absolute()
-    task = InpaintTask(*folders, size, params.seed, params.inpaint, params.visible)
+    task = InpaintTask(*folders, size, params.seed, params.inpaint, weights, params.visible)
     attributes = {
         "stage": "inpaint",
         "seed": params.seed,
         "parameters": {
             "size": list(size),
-            "inpaint": params.inpaint.model_dump(),
+            # Not where the weights lie but what they are makes the pixels.
+            "inpaint": params.inpaint.model_dump(exclude={"lama_weights"}),
             "visible": params.visible.model_dump(),
         },
-        "inputs": {"index": index.digest},
+        "inputs": {"index": index.digest, "lama_sha256": weights.sha256 if weights else None},
         **provenance("inpaint"),
     }
     counts = {split: len(index.rows(split)) * params.inpaint.variants_per_image for split in SPLITS}
@@ -74,88 +89,103 @@ def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple
 def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     """Make one shard of data/inpainted (runs on a Dask worker)."""
     cv2.setNumThreads(1)  # the worker processes are the parallelism
-    index, outcomes = Index(task.index), Counter[str]()
-    pairs = _filled(_drawn(index, job.part, task), task, outcomes)
+    outcomes = Counter[str]()
+    pairs = _filled(_drawn(Index(task.index), job.part, task), task, outcomes)
     attributes = {**job.attributes, "fingerprint": job.fingerprint}
     return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes)
 
 
-def removable(index: Index, row: int, size: tuple[int, int], *, crowds: bool) -> tuple[list[InstanceRow], list[Mask]]:
-    """The instances of an image that have a mask at `size` (height, width), with these masks."""
-    found = [instance for instance in index.instances(row) if crowds or not instance.is_crowd]
-    masks = [resize_mask(mask, size) for mask in index.masks(row, found)]
-    kept = [(instance, mask) for instance, mask in zip(found, masks, strict=True) if mask.any()]
-    return [instance for instance, _ in kept], [mask for _, mask in kept]
-
-
 def draw_removal(
-    rng: np.random.Generator, instances: Sequence[InstanceRow], masks: Sequence[Mask], config: Inpaint
-) -> Removal | None:
-    """Draw a set of 1 .. max_instances instances whose union has an allowed area; None when no draw has.
+    rng: np.random.Generator, instances: Sequence[InstanceRow], size: tuple[int, int], config: Inpaint
+) -> tuple[InstanceRow, ...]:
+    """Draw a set of 1 .. max_instances instances whose union has an allowed area; none when no draw has.
 
     The paper removes "a union mask of a random set of labeled instances" (appendix A).
+
+    Args:
+        rng: draws.
+        instances: those of one image.
+        size: height and width of that image as stored.
+        config: how many, of which area, and whether crowds take part.
     """
-    most = min(config.max_instances, len(instances))
+    usable = [instance for instance in instances if config.crowds or not instance.is_crowd]
+    most = min(config.max_instances, len(usable))
     for _ in range(config.tries if most else 0):
-        chosen = rng.permutation(len(instances))[: rng.integers(1, most, endpoint=True)]
-        union = np.logical_or.reduce([masks[number] for number in chosen])
-        if config.area_share.low <= union.mean() <= config.area_share.high:
-            return Removal(tuple(sorted(instances[number].instance_id for number in chosen)), union)
-    return None
+        chosen = rng.permutation(len(usable))[: rng.integers(1, most, endpoint=True)]
+        drawn = tuple(usable[number] for number in sorted(chosen))
+        share = mask_area(union([instance.counts for instance in drawn], *size), *size) / (size[0] * size[1])
+        if config.area_share.low <= share <= config.area_share.high:
+            return drawn
+    return ()
 
 
-def remove(image: Image, filled: Image, removed: Mask, hole: Mask, visible: Visible) -> tuple[Image, Mask]:
+def remove(image: Image, filled: Image, objects: Mask, hole: Mask, visible: Visible) -> tuple[Image, Mask]:
     """The image without the objects, and the mask of what changed.
 
     Args:
         image: uint8 (H, W, 3).
         filled: the filler's output for `hole`.
-        removed: the objects.
+        objects: the pixels to be replaced.
         hole: the objects and a rim around them: an object's edge bleeds into the pixels next to it.
         visible: what counts as visible.
 
     The rim is changed, and belongs to the mask, only where the filler made a visible difference there.
     """
-    mask = removed | (hole & (contrast(image, filled) >= visible.min_contrast))
+    mask = objects | (hole & (contrast(image, filled) >= visible.min_contrast))
     return keep_visible(image, filled, mask, visible.min_contrast, visible.min_share)
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:
     """Grow a mask by a disc."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+    return cv2.dilate(mask.view(np.uint8), disc) > 0
 
 
-def _drawn(index: Index, part: Part, task: InpaintTask) -> Iterator[tuple[int, Image, Removal | None]]:
-    """Every item of a part: image id, the image at the pairs' size, and what to remove from it."""
+def touched(mask: Mask, size: tuple[int, int]) -> Mask:
+    """Stretch a mask to `size` (height, width): True where any of the pixel is covered."""
+    return resize_mask(mask, size, at_least=1)
+
+
+def _drawn(index: Index, part: Part, task: InpaintTask) -> Iterator[Removal]:
+    """What to remove, for every item of a part."""
     rows, variants = index.rows(part.split), task.config.variants_per_image
     for item in range(part.first, part.stop):
         row, variant = rows[item // variants], item % variants
         if variant == 0 or item == part.first:
-            image = resize(read_indexed_image(task.images, index.image(row)), task.size)
-            instances, masks = removable(index, row, task.size, crowds=task.config.crowds)
-        image_id = int(index.image_ids[row])
-        rng = np.random.default_rng([task.seed, image_id, INPAINT, variant])
-        yield image_id, image, draw_removal(rng, instances, masks, task.config)
+            known, instances = index.image(row), index.instances(row)
+            stored = read_indexed_image(task.images, known)
+            original = resize(stored, task.size)
+        rng = np.random.default_rng([task.seed, known.image_id, INPAINT, variant])
+        drawn = draw_removal(rng, instances, (known.height, known.width), task.config)
+        at_full_size = index.union(row, drawn)
+        objects = resize_mask(at_full_size, task.size)
+        canvas, hole = (stored, at_full_size) if task.config.fill_at == "native" else (original, objects)
+        names = tuple(instance.instance_id for instance in drawn)
+        yield Removal(known.image_id, names, original, objects, canvas, dilate(hole, task.config.dilate_px))
 
 
-def _filled(
-    drawn: Iterator[tuple[int, Image, Removal | None]], task: InpaintTask, outcomes: Counter[str]
-) -> Iterator[NewPair]:
-    """The pairs, a batch of the filler at a time; images that stay as they are are counted with their reason."""
-    filler = make_filler(task.config)
-    while batch := list(islice(drawn, BATCH)):
-        work = [(image, removal.mask) for _, image, removal in batch if removal is not None]
-        holes = [dilate(mask, task.config.dilate_px) for _, mask in work]
-        fills = zip(filler([image for image, _ in work], holes), holes, strict=True)
-        for image_id, image, removal in batch:
-            changed, mask = image, np.zeros(task.size, np.bool_)
-            if removal is None:
-                outcomes["no instances of an allowed area"] += 1
-            else:
-                filled, hole = next(fills)
-                changed, mask = remove(image, filled, removal.mask, hole, task.visible)
-                if not mask.any():
-                    outcomes["removal not visible"] += 1
-            record = {"removed": list(removal.instance_ids) if removal else []}
-            yield NewPair(image, changed, mask, INPAINT if mask.any() else UNCHANGED, image_id, NO_DONOR, record)
+def _filled(removals: Iterator[Removal], task: InpaintTask, outcomes: Counter[str]) -> Iterator[NewPair]:
+    """The pairs; images that stay as they are are counted with their reason."""
+    filler = make_filler(task.config, task.weights)
+    while batch := list(islice(removals, IMAGES_AT_ONCE)):
+        wanted = [removal for removal in batch if removal.instance_ids]
+        fills = iter(filler([removal.canvas for removal in wanted], [removal.hole for removal in wanted]))
+        for removal in batch:
+            changed, mask, hole = removal.original, np.zeros(task.size, np.bool_), np.zeros(task.size, np.bool_)
+            if removal.instance_ids:
+                hole = touched(removal.hole, task.size)
+                filled = resize(next(fills), task.size)
+                changed, mask = remove(removal.original, filled, removal.objects, hole, task.visible)
+            if not mask.any():
+                reason = "removal not visible" if removal.instance_ids else "no instances of an allowed area"
+                outcomes[reason] += 1
+            yield NewPair(
+                original=removal.original,
+                changed=changed,
+                mask=mask,
+                kind=INPAINT if mask.any() else UNCHANGED,
+                image_id=removal.image_id,
+                donor_id=NO_DONOR,
+                record={"removed": list(removal.instance_ids)},
+                extra={FILLER_MASK: hole},
+            )

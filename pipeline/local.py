@@ -1,40 +1,56 @@
-"""Local changes: another image's texture blended in under a Perlin mask (paper, section 3.3, after DRAEM)."""
+"""Local changes: textures of other images blended in under a Perlin mask (paper, section 3.3, after DRAEM)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from configs.section import Range
+from configs.synth import Local
 from pipeline.arrays import Image, Mask
 from pipeline.perlin import PerlinMask, draw_perlin_mask, perlin_mask
 from pipeline.texture import TextureOperation, apply_texture, draw_texture
+from pipeline.visible import put
 
 
 @dataclass(frozen=True)
 class LocalDraw:
-    """Everything about a local change but the two images."""
+    """Everything about a local change but the images."""
 
     perlin: PerlinMask
     threshold: float
-    texture: tuple[TextureOperation, ...]
-    texture_weight: float  # of the texture in the blend, in (0, 1]
+    textures: tuple[tuple[TextureOperation, ...], ...]  # one per donor image
+    texture_weight: float  # of the textures in the blend, in (0, 1]
 
 
-def draw_local(rng: np.random.Generator, max_scale_log2: int, threshold: float, texture_weight: Range) -> LocalDraw:
+def draw_local(rng: np.random.Generator, config: Local) -> LocalDraw:
     """Draw a local change."""
     return LocalDraw(
-        perlin=draw_perlin_mask(rng, max_scale_log2),
-        threshold=threshold,
-        texture=draw_texture(rng),
-        texture_weight=float(rng.uniform(texture_weight.low, texture_weight.high)),
+        perlin=draw_perlin_mask(rng, config.max_scale_log2),
+        threshold=config.threshold,
+        textures=tuple(draw_texture(rng) for _ in range(config.textures)),
+        texture_weight=float(rng.uniform(config.texture_weight.low, config.texture_weight.high)),
     )
 
 
-def apply_local(original: Image, source: Image, draw: LocalDraw) -> tuple[Image, Mask]:
-    """The changed image and its mask; `source` is the image the texture is made of, of the original's size."""
+def apply_local(original: Image, donors: Sequence[Image], draw: LocalDraw) -> tuple[Image, Mask]:
+    """The changed image and its mask.
+
+    Args:
+        original: uint8 (H, W, 3).
+        donors: the images the textures are made of, one per texture of the draw, of the original's size.
+        draw: what to do. With several textures, the 8-connected regions of the mask take them in turn.
+    """
     mask = perlin_mask(draw.perlin, (original.shape[0], original.shape[1]), draw.threshold)
-    texture = apply_texture(source, draw.texture)[mask]
-    blend = draw.texture_weight * texture + (1 - draw.texture_weight) * original[mask]  # (pixels of the mask, 3)
-    changed = original.copy()
-    changed[mask] = np.rint(blend).astype(np.uint8)
+    changed = original
+    for turn, (donor, operations) in enumerate(zip(donors, draw.textures, strict=True)):
+        texture, weight = apply_texture(donor, operations), draw.texture_weight
+        blend = np.asarray(cv2.addWeighted(texture, weight, original, 1 - weight, 0), np.uint8)
+        changed = put(changed, blend, mask if len(donors) == 1 else _regions_of(mask, turn, len(donors)))
     return changed, mask
+
+
+def _regions_of(mask: Mask, turn: int, turns: int) -> Mask:
+    """Every `turns`-th region of a mask, from region `turn` on."""
+    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    return np.asarray(mask & (labels % turns == turn))

@@ -9,6 +9,16 @@ import numpy.typing as npt
 
 from configs.synth import Paste
 from pipeline.arrays import Image, Mask
+from pipeline.visible import put
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """An instance that may be pasted, with the sides of its box as shares of its image's."""
+
+    instance_id: int
+    height: float
+    width: float
 
 
 @dataclass(frozen=True)
@@ -23,42 +33,79 @@ class Placement:
     col: float
 
 
-def draw_placements(rng: np.random.Generator, instance_ids: Sequence[int], config: Paste) -> tuple[Placement, ...]:
-    """Draw how many of the instances are pasted, which, and how. The middle of each stays inside the image."""
-    count = int(rng.integers(1, min(config.max_instances, len(instance_ids)), endpoint=True))
-    chosen = rng.permutation(len(instance_ids))[:count]
+def draw_placements(
+    rng: np.random.Generator, cutouts: Sequence[Cutout], size: tuple[int, int], config: Paste
+) -> tuple[Placement, ...]:
+    """Draw how many of the instances are pasted, which, and how.
+
+    At least `min_inside` of either side of each instance's box comes to lie inside the image.
+
+    Args:
+        rng: draws.
+        cutouts: the instances there are, at least one.
+        size: height and width of the image in pixels; only their ratio matters.
+        config: how many, how large, how far turned.
+    """
+    count = int(rng.integers(1, min(config.max_instances, len(cutouts)), endpoint=True))
     return tuple(
-        Placement(
-            instance_id=instance_ids[number],
-            flip=bool(rng.random() < 0.5),
-            # Uniform in the logarithm: half as large is as likely as twice as large.
-            scale=float(np.exp(rng.uniform(np.log(config.scale.low), np.log(config.scale.high)))),
-            angle_deg=float(rng.uniform(-config.rotate_deg, config.rotate_deg)),
-            row=float(rng.random()),
-            col=float(rng.random()),
-        )
-        for number in chosen
+        _draw_placement(rng, cutouts[number], size, config) for number in rng.permutation(len(cutouts))[:count]
     )
 
 
-def apply_paste(original: Image, donor: Image, placed: Sequence[tuple[Mask, Placement]]) -> tuple[Image, Mask]:
+def apply_paste(
+    original: Image, donor: Image, placed: Sequence[tuple[Mask, Placement]], feather_px: int = 0
+) -> tuple[Image, Mask]:
     """The changed image and its mask.
 
     Args:
         original: uint8 (H, W, 3).
         donor: the image the instances come from, of the same size.
         placed: each instance's mask in the donor, not empty, and its placement; later ones cover earlier ones.
+        feather_px: over how many pixels inward from its edge an instance fades in; outside the mask nothing changes.
     """
     height, width = original.shape[:2]
-    changed, mask = original.copy(), np.zeros((height, width), np.bool_)
+    changed, mask = original, np.zeros((height, width), np.bool_)
     for instance, placement in placed:
         move = _affine(instance, placement)
-        pasted = cv2.warpAffine(instance.astype(np.uint8), move, (width, height), flags=cv2.INTER_NEAREST) > 0
+        cover = cv2.warpAffine(instance.astype(np.uint8) * 255, move, (width, height))
+        pasted = np.asarray(cover >= 128)
         # Mirrored: a pixel at the rim of the mask may take its colour from half a pixel outside the donor's frame.
-        pixels = cv2.warpAffine(donor, move, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-        changed[pasted] = pixels[pasted]
+        pixels = np.asarray(cv2.warpAffine(donor, move, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+        if feather_px:
+            pixels = _fade_in(changed, pixels, pasted, feather_px)
+        changed = put(changed, pixels, pasted)
         mask |= pasted
     return changed, mask
+
+
+def _draw_placement(rng: np.random.Generator, cutout: Cutout, size: tuple[int, int], config: Paste) -> Placement:
+    flip = bool(rng.random() < 0.5)
+    # Uniform in the logarithm: half as large is as likely as twice as large.
+    scale = float(np.exp(rng.uniform(np.log(config.scale.low), np.log(config.scale.high))))
+    angle_deg = float(rng.uniform(-config.rotate_deg, config.rotate_deg))
+    cos, sin = abs(np.cos(np.deg2rad(angle_deg))), abs(np.sin(np.deg2rad(angle_deg)))
+    down, across = scale * cutout.height * size[0], scale * cutout.width * size[1]
+    return Placement(
+        instance_id=cutout.instance_id,
+        flip=flip,
+        scale=scale,
+        angle_deg=angle_deg,
+        row=_draw_middle(rng, (cos * down + sin * across) / size[0], config.min_inside),
+        col=_draw_middle(rng, (cos * across + sin * down) / size[1], config.min_inside),
+    )
+
+
+def _draw_middle(rng: np.random.Generator, side: float, min_inside: float) -> float:
+    """The middle of a side of that length such that `min_inside` of it lies in [0, 1], if it can; 0.5 if it cannot."""
+    low = min((min_inside - 0.5) * side, 0.5)
+    return float(rng.uniform(low, 1 - low))
+
+
+def _fade_in(under: Image, over: Image, mask: Mask, feather_px: int) -> Image:
+    """`over` inside the mask, mixed with `under` from 1 / (feather_px + 1) at the mask's edge on."""
+    inward = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)  # 1 on the edge
+    opacity = np.minimum(inward / (feather_px + 1), 1)[..., None]
+    return np.asarray(np.rint(opacity * over + (1 - opacity) * under), np.uint8)
 
 
 def _affine(instance: Mask, placement: Placement) -> npt.NDArray[np.float64]:

@@ -1,16 +1,20 @@
 """What pairs are made of: the indexed images at the pairs' size, the same without some objects, and instance masks."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.arrays import Image, Mask
 from pipeline.images import resize_mask
 from pipeline.index import SPLITS, Index, InstanceRow
 from pipeline.shards import Shard, open_shard, read_manifest
 
-PAIRS_KEPT = 16  # a worker asks for the same few pairs while it makes the pairs of one image
+DONORS_KEPT = 16  # an image in memory may be the donor of several pairs
+
+Pair = npt.NDArray[np.uint8]  # uint8 (2, H, W, 3): the image as it was, and changed
 
 
 class Sources:
@@ -35,7 +39,8 @@ class Sources:
         self.variants: int = parameters["inpaint"]["variants_per_image"]
         self.size: tuple[int, int] = (parameters["size"][0], parameters["size"][1])  # height, width in pixels
         self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
-        self._read = lru_cache(PAIRS_KEPT)(self._read_pair)
+        self._ahead: dict[tuple[int, int], tuple[Pair, Mask]] = {}  # (row, variant) -> what was read ahead
+        self._read_one: Callable[[int, int], Pair] = lru_cache(DONORS_KEPT)(self._read_pair)
 
     def row(self, image_id: int) -> int:
         """The row of an image."""
@@ -46,28 +51,48 @@ class Sources:
         train = self.index.rows("train")
         return train if row in train else self.index.rows("val")
 
+    def read_ahead(self, rows: range) -> None:
+        """Read all variants of images of one split at once, ten times faster than one by one; kept until the next."""
+        self._ahead.clear()
+        wanted = [(row, variant) for row in rows for variant in range(self.variants)]
+        while wanted:
+            shard, place = self._find(*wanted[0])
+            stop = min(place + len(wanted), shard.pair.shape[0])
+            pairs, masks = np.asarray(shard.pair[place:stop]), np.asarray(shard.mask[place:stop])
+            self._ahead.update(zip(wanted, zip(pairs, masks > 0, strict=True), strict=False))
+            wanted = wanted[stop - place :]
+
     def original(self, row: int) -> Image:
         """An image as it was; uint8 (H, W, 3)."""
-        return self._read(row, 0)[0]
+        return np.asarray(self._pair(row, 0)[0])
 
     def inpainted(self, row: int, variant: int) -> tuple[Image, Mask]:
         """A variant of an image with some objects removed, and where; an empty mask when none could be."""
-        _, changed, mask = self._read(row, variant)
-        return changed, mask
+        ahead = self._ahead.get((row, variant))
+        if ahead is not None:
+            return ahead[0][1], ahead[1]
+        shard, place = self._find(row, variant)
+        return self._pair(row, variant)[1], np.asarray(shard.mask[place]) > 0
 
     def instance_mask(self, row: int, instance: InstanceRow) -> Mask:
         """The mask of one instance at the pairs' size."""
         return resize_mask(self.index.masks(row, [instance])[0], self.size)
 
-    def _read_pair(self, row: int, variant: int) -> tuple[Image, Image, Mask]:
+    def _pair(self, row: int, variant: int) -> Pair:
+        ahead = self._ahead.get((row, variant))
+        return ahead[0] if ahead is not None else self._read_one(row, variant)
+
+    def _read_pair(self, row: int, variant: int) -> Pair:
+        shard, place = self._find(row, variant)
+        return np.asarray(shard.pair[place])
+
+    def _find(self, row: int, variant: int) -> tuple[Shard, int]:
+        """The shard that holds a variant of an image, and its place there."""
         rows = self.split_rows(row)
         split = "train" if rows.start == 0 else "val"
         item = (row - rows.start) * self.variants + variant
         number = int(np.searchsorted(self._starts[split], item, side="right")) - 1
-        shard = self._shard(self._names[split][number])
-        place = item - int(self._starts[split][number])
-        pair = np.asarray(shard.pair[place])
-        return pair[0], pair[1], np.asarray(shard.mask[place]) > 0
+        return self._shard(self._names[split][number]), item - int(self._starts[split][number])
 
     def _shard(self, name: str) -> Shard:
         if name not in self._shards:

@@ -17,13 +17,14 @@ from configs.synth import Synth, SynthParams
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
 from pipeline.build import ShardJob, plan_shards
-from pipeline.changes import Change, Unchanged, draw_change, make_pair, to_record
+from pipeline.changes import Change, Unchanged, donor_of, draw_change, make_pair, to_record
 from pipeline.index import SPLITS
 from pipeline.provenance import provenance
 from pipeline.shard_writer import NewPair, write_shard
-from pipeline.shards import INPAINT, KINDS, LOCAL, NO_DONOR, PASTE, UNCHANGED, ShardEntry
+from pipeline.shards import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, ShardEntry
 from pipeline.sources import Sources
 
+IMAGES_AHEAD = 16  # read together, with all their variants
 MIX = len(KINDS)  # the stream, beside those of the kinds, from which the kind itself is drawn
 # What is tried instead when no good change of the wanted kind is found.
 ORDER = {INPAINT: (INPAINT, PASTE, LOCAL), PASTE: (PASTE, INPAINT, LOCAL), LOCAL: (LOCAL, PASTE, INPAINT)}
@@ -89,8 +90,14 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     outcomes = Counter[str]()
 
     def pairs() -> Iterator[NewPair]:
+        ahead = range(0)
         for item in range(job.part.first, job.part.stop):
-            row, number = rows[item // task.config.pairs_per_image], item % task.config.pairs_per_image
+            place, number = divmod(item, task.config.pairs_per_image)
+            row = rows[place]
+            if row not in ahead:
+                last = (job.part.stop - 1) // task.config.pairs_per_image
+                ahead = rows[place : min(place + IMAGES_AHEAD, last + 1)]
+                sources.read_ahead(ahead)
             made = make_good_pair(row, number, task.seed, sources, task.config, task.visible, outcomes)
             if made is not None:
                 yield as_new_pair(made)
@@ -155,6 +162,6 @@ def as_new_pair(made: Made) -> NewPair:
         made.mask,
         kind=KINDS.index(change.kind),
         image_id=change.image_id,
-        donor_id=getattr(change, "donor_id", NO_DONOR),
+        donor_id=donor_of(change),
         record=to_record(change),
     )

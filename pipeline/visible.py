@@ -9,7 +9,8 @@ from pipeline.arrays import Image, Mask
 
 def contrast(original: Image, changed: Image) -> npt.NDArray[np.uint8]:
     """The largest difference over the three channels, uint8 (H, W), 0..255."""
-    return np.asarray(cv2.absdiff(original, changed).max(axis=2), np.uint8)
+    red, green, blue = cv2.split(cv2.absdiff(original, changed))
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
 
 
 def keep_visible(
@@ -22,9 +23,15 @@ def keep_visible(
     original to the bit.
     """
     count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    visible = contrast(original, changed) >= min_contrast
-    area = np.bincount(labels[mask], minlength=count)
-    seen = np.bincount(labels[mask & visible], minlength=count)
+    seen_at = contrast(original, changed)[mask] >= min_contrast
+    region = labels[mask]
+    area = np.bincount(region, minlength=count)
+    seen = np.bincount(region[seen_at], minlength=count)
     stays = (seen >= min_share * area) & (seen > 0)
     kept = mask & stays[labels]
-    return np.where(kept[..., None], changed, original), kept
+    return put(original, changed, kept), kept
+
+
+def put(original: Image, changed: Image, mask: Mask) -> Image:
+    """A copy of `original` with the pixels of `changed` inside the mask: everything else stays to the bit."""
+    return np.asarray(cv2.copyTo(changed, mask.view(np.uint8), original.copy()), np.uint8)

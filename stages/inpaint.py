@@ -7,15 +7,12 @@ from configs.errors import run
 from configs.inpaint import InpaintParams
 from configs.section import load
 from pipeline.build import build_shards, summary
-from pipeline.fillers import lama_weights
 from pipeline.inpaint import build_inpainted_shard, plan_inpainted
 
 
 def main() -> None:
     """Remove objects from every image of the index."""
     params = load(InpaintParams)
-    if params.inpaint.filler == "lama":
-        lama_weights(params.inpaint)  # before any worker starts
     root = Path("data/inpainted")
     task, jobs = plan_inpainted(params, root, Path("data/index"))
     manifest = build_shards(root, jobs, partial(build_inpainted_shard, task=task), params.cluster, "inpaint")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest
-from pipeline.changes import from_record, make_pair, to_record
+from pipeline.changes import donor_of, from_record, make_pair, to_record
 from pipeline.index import Index
 from pipeline.shards import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, open_shard, shard_names
 from pipeline.synth import area_fault, draw_kind, make_good_pair, plan_pairs
@@ -75,8 +75,45 @@ def test_a_record_regenerates_its_pair_to_the_byte(workspace, pairs):
         assert (made_changed == changed).all()
         assert (made_mask == mask).all()
         assert KINDS[kind] == change.kind
-        assert getattr(change, "donor_id", -1) == donor_id
+        assert donor_of(change) == donor_id
         assert to_record(change) == record
+
+
+def test_several_textures_and_feathered_pastes_on_oblong_pairs_keep_the_laws(tmp_path):
+    made = make_source(tmp_path, size_px=[64, 96], synth__local__textures=3, synth__paste__feather_px=2)
+    made.make_inpainted()
+    made.make_pairs(made.pairs)
+    sources, kinds = made.sources(), Counter()
+
+    for kind, donor_id, pair, mask, record in all_pairs(made.pairs).values():
+        kinds[kind] += 1
+        assert not contrast(pair[0], pair[1])[~mask].any()
+        again = make_pair(from_record(record), sources, made.params.visible)
+        assert all((new == old).all() for new, old in zip(again, (*pair, mask), strict=True))
+        if kind == LOCAL:
+            assert len(record["donor_ids"]) == 3
+            assert record["donor_ids"][0] == donor_id
+    assert set(kinds) == {INPAINT, PASTE, LOCAL}
+
+
+@pytest.mark.parametrize("cut_objects", [True, False])
+def test_objects_cut_by_the_edge_of_their_image_are_pasted_on_request_alone(workspace, tmp_path, cut_objects):
+    paste = workspace.params.synth.paste.model_copy(update={"cut_objects": cut_objects})
+    workspace.make_pairs(tmp_path / "pairs", paste=paste, local_prob=0.0, paste_prob=1.0, pairs_per_image=8)
+
+    index, sources, cut = workspace.sources().index, workspace.sources(), []
+    for kind, donor_id, *_, record in all_pairs(tmp_path / "pairs").values():
+        if kind == PASTE:
+            row = sources.row(donor_id)
+            pasted = {placement["instance_id"] for placement in record["placements"]}
+            for instance in index.instances(row):
+                if instance.instance_id in pasted:
+                    (mask,) = index.masks(row, [instance])
+                    inner = np.zeros_like(mask)
+                    inner[3:-3, 3:-3] = True
+                    cut.append((mask & ~inner).any())
+    assert cut
+    assert any(cut) == cut_objects
 
 
 def test_a_donor_is_another_image_of_the_same_split(workspace, pairs):
@@ -91,7 +128,7 @@ def test_a_donor_is_another_image_of_the_same_split(workspace, pairs):
         assert {split[int(image_id)] for image_id in np.asarray(shard.image_id[:])} == {shard.entry.split}
 
 
-@pytest.mark.parametrize("per_shard", [3, 40])
+@pytest.mark.parametrize("per_shard", [3, 16, 64])
 def test_pairs_do_not_depend_on_the_size_of_the_shards(workspace, pairs, tmp_path, per_shard):
     workspace.make_pairs(tmp_path / "pairs", pairs_per_shard=per_shard)
 
@@ -113,7 +150,8 @@ def test_making_them_again_gives_the_same_shards(workspace, tmp_path):
 
 
 def test_raising_local_prob_leaves_every_pair_that_is_not_newly_local_as_it_was(workspace, pairs, tmp_path):
-    workspace.make_pairs(tmp_path / "pairs", local_prob=0.8)
+    assert workspace.params.synth.local_prob == 0.3
+    workspace.make_pairs(tmp_path / "pairs", local_prob=0.5)
 
     turned = 0
     for key, (kind, _, pair, mask, record) in all_pairs(tmp_path / "pairs").items():

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from pipeline import texture
 from pipeline.texture import OPERATIONS, OPERATIONS_PER_TEXTURE, apply_texture, draw_texture
@@ -59,3 +61,10 @@ def test_autocontrast_stretches_each_channel_to_the_full_range(image):
             assert (after.min(), after.max()) == (0, 255)
         else:
             assert (after == before).all()
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.floats(0, 0.2))
+def test_quantiles_from_a_histogram_are_those_of_numpy(channel, cutoff):
+    shares = cutoff, 1 - cutoff
+
+    np.testing.assert_allclose(texture._quantiles(channel, shares), np.quantile(channel, shares), atol=1e-9)
