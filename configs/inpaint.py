@@ -16,6 +16,7 @@ class Inpaint(Section):
     filler: Literal["opencv_telea", "opencv_ns", "lama"]
     lama_weights: str | None
     pairs_per_shard: Count
+    store: str | None
     variants_per_image: Count
     max_instances: Count
     area_share: Range

@@ -61,14 +61,14 @@ def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple
         "seed": params.seed,
         "parameters": {
             "size": list(size),
-            "inpaint": params.inpaint.model_dump(),
+            "inpaint": params.inpaint.model_dump(exclude={"store"}),
             "visible": params.visible.model_dump(),
         },
         "inputs": {"index": index.digest},
         **provenance("inpaint"),
     }
     counts = {split: len(index.rows(split)) * params.inpaint.variants_per_image for split in SPLITS}
-    return task, plan_shards(counts, params.inpaint.pairs_per_shard, attributes)
+    return task, plan_shards(counts, params.inpaint.pairs_per_shard, attributes, params.inpaint.store)
 
 
 def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
@@ -77,7 +77,7 @@ def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     index, outcomes = Index(task.index), Counter[str]()
     pairs = _filled(_drawn(index, job.part, task), task, outcomes)
     attributes = {**job.attributes, "fingerprint": job.fingerprint}
-    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes)
+    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes, job.store)
 
 
 def removable(index: Index, row: int, size: tuple[int, int], *, crowds: bool) -> tuple[list[InstanceRow], list[Mask]]:
