@@ -18,6 +18,7 @@ class Inpaint(Section):
     lama_weights: str | None
     lama_batch: Count
     pairs_per_shard: Count
+    store: str | None
     variants_per_image: Count
     max_instances: Count
     area_share: Range

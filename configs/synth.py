@@ -39,6 +39,7 @@ class Synth(Section):
     unchanged_prob: Chance
     pairs_per_image: Count
     pairs_per_shard: Count
+    store: str | None
     area_share: Range
     tries: Count
     paste: Paste

@@ -54,6 +54,7 @@ class PairDataset(Dataset[Pair]):
         if not shards:
             raise Failure(f"{root}: no pair of split {split!r}; raise index.images, or index.val_share for split 'val'")
         self.digest = manifest.digest
+        self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
         self.ends = list(accumulate(shard.pairs for shard in shards))  # one past the last pair of each shard
         self._open: dict[str, _Open] = {}
@@ -81,7 +82,7 @@ class PairDataset(Dataset[Pair]):
 
     def _shard(self, name: str) -> _Open:
         if name not in self._open:
-            shard = open_shard(self.root, name)
+            shard = open_shard(self.where, name)
             kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
             self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
         return self._open[name]

@@ -23,6 +23,7 @@ from pipeline.shards import (
     shard_path,
     write_manifest,
 )
+from pipeline.store import check_store, child
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,22 @@ class ShardJob:
     part: Part
     attributes: dict[str, Any]  # everything the shard depends on, kept in it
     fingerprint: str  # of the attributes
+    store: str | None  # URL of the folder it goes to; None: beside the manifest
 
 
-def plan_shards(counts: dict[str, int], per_shard: int, attributes: dict[str, Any]) -> list[ShardJob]:
-    """One job per shard of at most `per_shard` of the `counts[split]` items; `attributes` are common to all."""
+def plan_shards(
+    counts: dict[str, int], per_shard: int, attributes: dict[str, Any], store: str | None = None
+) -> list[ShardJob]:
+    """One job per shard of at most `per_shard` of the `counts[split]` items; `attributes` are common to all.
+
+    In a `store` the shards go to a folder named after what they are made from: another run never overwrites shards that
+    an older manifest, a commit ago, speaks of.
+    """
+    folder = f"{store.rstrip('/')}/{fingerprint({**attributes, 'per_shard': per_shard})[:16]}" if store else None
     jobs = []
     for number, part in enumerate(split_into_parts(counts, per_shard)):
         own = {**attributes, "split": part.split, "items": [part.first, part.stop]}
-        jobs.append(ShardJob(shard_name(number), part, own, fingerprint(own)))
+        jobs.append(ShardJob(shard_name(number), part, own, fingerprint(own), folder))
     return jobs
 
 
@@ -65,12 +74,19 @@ def split_into_parts(counts: dict[str, int], per_shard: int) -> list[Part]:
 def build_shards(
     root: Path, jobs: Sequence[ShardJob], work: Callable[[ShardJob], ShardEntry], cluster: Cluster, description: str
 ) -> Manifest:
-    """Make the shards of `jobs` that are not yet there, remove any others, and write the manifest.
+    """Make the shards of `jobs` that are not yet there, remove any others from `root`, and write the manifest.
 
     A shard that is there is kept when its fingerprint is its job's and its bytes are those that were written.
+
+    Raises:
+        BadRequest: the store or the scheduler cannot be reached.
+        Failure: a shard could not be made; those that were are kept.
     """
     root.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(root, {job.name for job in jobs})
+    store = jobs[0].store
+    if store is not None:
+        check_store(store)
+    _remove_partial(root)
     entries = [entry for job in jobs if (entry := finished(root, job)) is not None]
     made = {entry.name for entry in entries}
     missing = [job for job in jobs if job.name not in made]
@@ -78,26 +94,33 @@ def build_shards(
         print(f"{description}: {len(made)} of {len(jobs)} shards are already there and kept", file=sys.stderr)
     if missing:
         (root / MANIFEST).unlink(missing_ok=True)  # it would not be true of a folder whose work is interrupted
+        items = {job.name: job.part.stop - job.part.first for job in jobs}
         with connect(cluster) as client:
             print(f"{description}: Dask dashboard at {client.dashboard_link}", file=sys.stderr)
-            results = run_jobs(client, work, missing)
-            entries += track(results, f"{description} shards", len(jobs), done=len(made))
+            entries += track(
+                run_jobs(client, work, missing),
+                f"{description} pairs",
+                sum(items.values()),
+                done=sum(items[name] for name in made),
+                size=lambda entry: items[entry.name],
+            )
     assert len(entries) == len(jobs), "every job gives one shard"
-    return write_manifest(root, entries)
+    _remove_others(root, {job.name for job in jobs if store is None})
+    return write_manifest(root, entries, store)
 
 
 def finished(root: Path, job: ShardJob) -> ShardEntry | None:
     """The entry of a job's shard if it is there, made from the same things, and whole."""
-    if not shard_path(root, job.name).exists():
-        return None
+    where = job.store or root
     try:
-        entry = open_shard(root, job.name).entry
+        entry = open_shard(where, job.name).entry
     except (Failure, KeyError, TypeError):
         return None
     if entry.fingerprint != job.fingerprint:
         return None
-    if not is_intact(root, entry):
-        print(f"{shard_path(root, job.name)}: its bytes are not those that were written; made again", file=sys.stderr)
+    if not is_intact(where, entry):
+        path = child(where, f"{job.name}.zarr")
+        print(f"{path}: its bytes are not those that were written; made again", file=sys.stderr)
         return None
     return entry
 
@@ -108,10 +131,14 @@ def summary(manifest: Manifest) -> str:
     return f"{sum(manifest.kinds.values())} pairs in {len(manifest.shards)} shards: {kinds}"
 
 
-def _remove_leftovers(root: Path, wanted: set[str]) -> None:
-    """Remove what an interrupted run left half written, and shards that no job makes any more."""
+def _remove_partial(root: Path) -> None:
+    """Remove what an interrupted run left half written."""
     for path in root.glob("*.partial*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _remove_others(root: Path, wanted: set[str]) -> None:
+    """Remove shards that no job makes any more."""
     for name in shard_names(root):
         if name not in wanted:
             shutil.rmtree(shard_path(root, name))

@@ -75,15 +75,15 @@ def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple
         "seed": params.seed,
         "parameters": {
             "size": list(size),
-            # Not where the weights lie but what they are makes the pixels.
-            "inpaint": params.inpaint.model_dump(exclude={"lama_weights"}),
+            # Neither where the weights lie nor where the shards go makes the pixels.
+            "inpaint": params.inpaint.model_dump(exclude={"lama_weights", "store"}),
             "visible": params.visible.model_dump(),
         },
         "inputs": {"index": index.digest, "lama_sha256": weights.sha256 if weights else None},
         **provenance("inpaint"),
     }
     counts = {split: len(index.rows(split)) * params.inpaint.variants_per_image for split in SPLITS}
-    return task, plan_shards(counts, params.inpaint.pairs_per_shard, attributes)
+    return task, plan_shards(counts, params.inpaint.pairs_per_shard, attributes, params.inpaint.store)
 
 
 def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
@@ -92,7 +92,7 @@ def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     outcomes = Counter[str]()
     pairs = _filled(_drawn(Index(task.index), job.part, task), task, outcomes)
     attributes = {**job.attributes, "fingerprint": job.fingerprint}
-    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes)
+    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes, job.store)
 
 
 def draw_removal(

@@ -2,51 +2,62 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 10.0
 
 
-def track(items: Iterable[T], description: str, total: int, done: int = 0) -> Iterator[T]:
+def track(
+    items: Iterable[T], description: str, total: int, done: int = 0, size: Callable[[T], int] = lambda _: 1
+) -> Iterator[T]:
     """Yield `items` while showing how many of `total` have gone by, their rate and the time left.
 
-    `done` items were finished before this call (a resumed run): they count as progress but not in the rate.
+    An item counts as `size(item)`: a shard as its pairs. What was `done` before this call (a resumed run) counts as
+    progress but not in the rate.
     """
-    if sys.stderr.isatty():
-        yield from _bar(items, description, total, done)
-    else:
-        yield from _lines(items, description, total, done)
+    show = _bar if sys.stderr.isatty() else _lines
+    yield from show(items, description, total, done, size)
 
 
-def _bar(items: Iterable[T], description: str, total: int, done: int) -> Iterator[T]:
+def _bar(items: Iterable[T], description: str, total: int, done: int, size: Callable[[T], int]) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
-    start = time.monotonic()
+    start, count = time.monotonic(), 0
     with Progress(*columns) as progress:
-        task = progress.add_task(description, total=total, completed=done, rate="")
-        for count, item in enumerate(items, start=1):
+        task = progress.add_task(description, total=total, completed=done, rate="", left="")
+        for item in items:
             yield item
-            progress.update(task, completed=done + count, rate=_rate(count, start))
+            count += size(item)
+            left = _left(total - done - count, count, start)
+            progress.update(task, completed=done + count, rate=_rate(count, start), left=left)
 
 
-def _lines(items: Iterable[T], description: str, total: int, done: int) -> Iterator[T]:
+def _lines(items: Iterable[T], description: str, total: int, done: int, size: Callable[[T], int]) -> Iterator[T]:
     start = last = time.monotonic()
     count = 0
-    for count, item in enumerate(items, start=1):
+    for item in items:
         yield item
+        count += size(item)
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            print(f"{description}: {done + count} of {total}, {_rate(count, start)}", file=sys.stderr, flush=True)
+            line = f"{done + count} of {total}, {_rate(count, start)}, {_left(total - done - count, count, start)}"
+            print(f"{description}: {line}", file=sys.stderr, flush=True)
     print(f"{description}: {done + count} of {total} done, {_rate(count, start)}", file=sys.stderr, flush=True)
+
+
+def _left(remaining: int, count: int, start: float) -> str:
+    seconds = round(remaining * (time.monotonic() - start) / max(count, 1))
+    return f"{timedelta(seconds=seconds)} left"
 
 
 def _rate(count: int, start: float) -> str:

@@ -7,7 +7,6 @@ file is written here and its metadata by zarr-python.
 """
 
 import hashlib
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,8 @@ from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from zarr.codecs import ZstdCodec
 
 from pipeline.arrays import Image, Mask
-from pipeline.shards import CODEC, FORMAT, FORMAT_VERSION, KINDS, ShardEntry, combined_digest, shard_path
+from pipeline.shards import ATTRIBUTES, CODEC, FORMAT, FORMAT_VERSION, KINDS, ShardEntry, shard_path
+from pipeline.store import combined_digest, flush, upload
 
 # The checksum makes a reader of a single pair notice a flipped bit: only `--verify` reads the whole shard's digest.
 LEVEL, CHECKSUM = 3, True
@@ -50,21 +50,26 @@ def write_shard(
     pairs: Iterable[NewPair],
     attributes: Mapping[str, Any],
     outcomes: Mapping[str, int],
+    store: str | None = None,
 ) -> ShardEntry:
-    """Write the pairs as they come into a shard aside, then rename it into place.
+    """Write the pairs as they come into a shard aside, then rename it into place, or upload it whole.
 
     Args:
-        root: folder of the shard.
+        root: folder of the shard, or of what is written aside.
         name: "shard_0003".
         size: height and width of every pair in pixels.
         pairs: taken one at a time; what makes them may still add to `outcomes`, which is read after the last.
         attributes: kept in the shard; they must hold `split` and `fingerprint`.
         outcomes: what was drawn again or could not be made, and why -> how often.
+        store: URL that the shard goes to instead.
     """
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.partial-", dir=root) as aside:
         made = Path(aside) / "shard.zarr"
         entry = _write_group(made, name, size, pairs, attributes, outcomes)
+        if store is not None:
+            upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
+            return entry
         for path in made.rglob("*"):
             flush(path)
         target = shard_path(root, name)
@@ -73,15 +78,6 @@ def write_shard(
         made.rename(target)
         flush(root)
     return entry
-
-
-def flush(path: Path) -> None:
-    """Wait until a file or the entries of a folder are on the disk, so that a rename cannot overtake them."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _write_group(
@@ -235,5 +231,5 @@ def _digests_of_small_files(path: Path, known: Mapping[str, bytes]) -> dict[str,
     return {
         name: hashlib.sha256((path / name).read_bytes()).digest()
         for name in names
-        if name not in known and name != "zarr.json"
+        if name not in known and name != ATTRIBUTES
     }

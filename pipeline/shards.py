@@ -18,7 +18,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import zarr
 
 from configs.errors import BadRequest, Failure
+from pipeline.store import Where, child, combined_digest, exists, file_digests, flush, names, zarr_store
 
 FORMAT, FORMAT_VERSION = "metauas-pairs", 1
 KINDS = ("unchanged", "inpaint", "paste", "local")
@@ -33,6 +35,7 @@ UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
 ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
 NO_DONOR = -1
 MANIFEST = "manifest.json"
+ATTRIBUTES = "zarr.json"  # of a shard: the last file written
 # The Rust codec pipeline reads and writes pairs about four times faster. It lays chunks into the file in the order its
 # threads finish, so more than one thread gives other bytes each time; the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
@@ -81,6 +84,11 @@ class Manifest:
     kinds: dict[str, int]
     kind_shares: dict[str, float]
     outcomes: dict[str, int]
+    store: str | None  # URL of the shards; None: they lie beside the manifest
+
+    def where(self, root: Path) -> Where:
+        """The place of the shards, `root` being the folder of the manifest."""
+        return self.store or root
 
     @property
     def digest(self) -> str:
@@ -94,23 +102,25 @@ def shard_name(number: int) -> str:
 
 
 def shard_path(root: Path, name: str) -> Path:
-    """The folder of a shard."""
+    """The folder of a shard in a local folder."""
     return root / f"{name}.zarr"
 
 
-def open_shard(root: Path, name: str) -> Shard:
-    """Open a shard for reading.
+def open_shard(where: Where, name: str) -> Shard:
+    """Open a shard, of a folder or of a URL, for reading.
 
     Raises:
         BadRequest: there is no such shard; the message lists those there are.
         Failure: the folder is no shard of this format.
     """
-    path = shard_path(root, name)
-    if not path.is_dir():
-        raise BadRequest(f"no {name} in {root} ({_what_is_there(root)})")
+    path = child(where, f"{name}.zarr")
+    if not exists(path):
+        raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})")
+    # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
+    codec = zarr.config.set(CODEC) if isinstance(where, Path) else nullcontext()
     try:
-        with zarr.config.set(CODEC):  # an array takes its codec pipeline when it is opened
-            group = zarr.open_group(path, mode="r")
+        with codec:
+            group = zarr.open_group(zarr_store(path), mode="r")
             arrays = dict(group.arrays())
     except (OSError, ValueError, KeyError) as error:
         raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
@@ -122,34 +132,23 @@ def open_shard(root: Path, name: str) -> Shard:
     return Shard(**own, extra=arrays, attributes=dict(group.attrs))
 
 
-def is_intact(root: Path, entry: ShardEntry) -> bool:
+def is_intact(where: Where, entry: ShardEntry) -> bool:
     """Whether the bytes of a shard's arrays are those that were written."""
-    return content_digest(shard_path(root, entry.name)) == entry.sha256
+    return content_digest(child(where, f"{entry.name}.zarr")) == entry.sha256
 
 
-def content_digest(path: Path) -> str:
+def content_digest(path: Where) -> str:
     """Hexadecimal sha256 over every file of a shard but the group's own attributes, which hold it."""
-    digests = {}
-    for file in path.rglob("*"):
-        name = file.relative_to(path).as_posix()
-        if name != "zarr.json" and file.is_file():
-            with file.open("rb") as stream:
-                digests[name] = hashlib.file_digest(stream, "sha256").digest()
-    return combined_digest(digests)
+    return combined_digest({name: digest for name, digest in file_digests(path).items() if name != ATTRIBUTES})
 
 
-def combined_digest(digests: Mapping[str, bytes]) -> str:
-    """Hexadecimal sha256 over the digests of files, with their names, in order."""
-    return hashlib.sha256(b"".join(f"{name}\n".encode() + digests[name] for name in sorted(digests))).hexdigest()
+def shard_names(where: Where) -> list[str]:
+    """The names of the shards in a folder or at a URL, in order."""
+    return [name.removesuffix(".zarr") for name in names(where) if re.fullmatch(r"shard_\d+\.zarr", name)]
 
 
-def shard_names(root: Path) -> list[str]:
-    """The names of the shards in a folder, in order."""
-    return sorted(path.stem for path in root.glob("*.zarr") if re.fullmatch(r"shard_\d+", path.stem))
-
-
-def write_manifest(root: Path, entries: Sequence[ShardEntry]) -> Manifest:
-    """Write manifest.json for the shards of `root`, whole or not at all."""
+def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None) -> Manifest:
+    """Write manifest.json for the shards of `root`, or of the URL `store`, whole or not at all."""
     shards = tuple(sorted(entries, key=lambda entry: entry.name))
     kinds = Counter[str]()
     outcomes = Counter[str]()
@@ -162,10 +161,12 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry]) -> Manifest:
         kinds={kind: kinds[kind] for kind in KINDS},
         kind_shares={kind: round(kinds[kind] / total, 6) for kind in KINDS},
         outcomes=dict(sorted(outcomes.items())),
+        store=store,
     )
     content = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": manifest.digest, **asdict(manifest)}
     aside = root / f"{MANIFEST}.partial"
     aside.write_text(json.dumps(content, indent=1) + "\n")
+    flush(aside)
     aside.rename(root / MANIFEST)
     return manifest
 
@@ -185,6 +186,7 @@ def read_manifest(root: Path) -> Manifest:
             kinds=content["kinds"],
             kind_shares=content["kind_shares"],
             outcomes=content["outcomes"],
+            store=content["store"],
         )
     except FileNotFoundError:
         raise BadRequest(f"no {path}: the shards are not finished; run `dvc repro`") from None
@@ -192,8 +194,8 @@ def read_manifest(root: Path) -> Manifest:
         raise Failure(f"{path}: not a manifest ({error!r}); delete it and run `dvc repro`") from None
 
 
-def _what_is_there(root: Path) -> str:
-    names = shard_names(root)
-    if not names:
+def _what_is_there(where: Where) -> str:
+    found = shard_names(where)
+    if not found:
         return "no shards there; run `dvc repro`"
-    return f"shards there: {names[0]}" if len(names) == 1 else f"shards there: {names[0]} .. {names[-1]}"
+    return f"shards there: {found[0]}" if len(found) == 1 else f"shards there: {found[0]} .. {found[-1]}"

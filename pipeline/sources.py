@@ -26,8 +26,8 @@ class Sources:
 
     def __init__(self, index_root: Path, inpainted_root: Path) -> None:
         self.index = Index(index_root)
-        self._root = inpainted_root
         manifest = read_manifest(inpainted_root)
+        self._where = manifest.where(inpainted_root)
         self.digest = manifest.digest
         self._names = {split: [shard.name for shard in manifest.shards if shard.split == split] for split in SPLITS}
         self._starts = {
@@ -96,5 +96,5 @@ class Sources:
 
     def _shard(self, name: str) -> Shard:
         if name not in self._shards:
-            self._shards[name] = open_shard(self._root, name)
+            self._shards[name] = open_shard(self._where, name)
         return self._shards[name]

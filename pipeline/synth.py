@@ -69,7 +69,7 @@ def plan_pairs(
         "seed": params.seed,
         "parameters": {
             "size": list(sources.size),
-            "synth": params.synth.model_dump(),
+            "synth": params.synth.model_dump(exclude={"store"}),
             "visible": params.visible.model_dump(),
         },
         "inputs": {"index": sources.index.digest, "inpainted": sources.digest},
@@ -79,7 +79,7 @@ def plan_pairs(
     # Absolute: workers of a cluster started by hand may run in another folder.
     folders = root.absolute(), index_root.absolute(), inpainted_root.absolute()
     task = SynthTask(*folders, params.seed, params.synth, params.visible)
-    return task, plan_shards(counts, params.synth.pairs_per_shard, attributes)
+    return task, plan_shards(counts, params.synth.pairs_per_shard, attributes, params.synth.store)
 
 
 def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
@@ -103,7 +103,7 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
                 yield as_new_pair(made)
 
     attributes = {**job.attributes, "fingerprint": job.fingerprint}
-    return write_shard(task.root, job.name, sources.size, pairs(), attributes, outcomes)
+    return write_shard(task.root, job.name, sources.size, pairs(), attributes, outcomes, job.store)
 
 
 def draw_kind(rng: np.random.Generator, config: Synth) -> int:

@@ -25,6 +25,21 @@ def test_elsewhere_the_last_line_says_how_many_are_done(capsys):
     assert capsys.readouterr().err.startswith("synth shards: 10 of 10 done, ")
 
 
+def test_a_shard_counts_as_its_pairs_in_total_rate_and_time_left(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("time.monotonic", iter(range(99)).__next__)
+
+    list(track(["four", "pairs"], "synth pairs", 20, done=8, size=len))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(", ")[0] for line in lines] == [
+        "synth pairs: 12 of 20",
+        "synth pairs: 17 of 20",
+        "synth pairs: 17 of 20 done",
+    ]
+    assert [line[-12:] for line in lines[:2]] == ["0:00:08 left", "0:00:03 left"]  # 8 more after 4 in 4 s, 3 more after 9 in 8 s
+
+
 def test_elsewhere_long_work_is_heard_of_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
 
