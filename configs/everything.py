@@ -6,6 +6,7 @@ from configs.index import Data, Index
 from configs.inpaint import Inpaint
 from configs.model import Model
 from configs.parts import Parts
+from configs.quality import Quality
 from configs.scenes import Scenes
 from configs.section import Params, Size
 from configs.synth import Synth
@@ -25,6 +26,7 @@ class Everything(Params):
     visible: Visible
     inpaint: Inpaint
     synth: Synth
+    quality: Quality
     model: Model
     train: Train
     evaluate: Evaluate

@@ -20,7 +20,7 @@ Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]  # pixels; 32 is th
 Size = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]  # a square's side, or [height, width]
 
 PARAMETERS = frozenset(
-    "seed size_px data scenes parts index cluster visible inpaint synth model train evaluate".split()  # noqa: SIM905
+    "seed size_px data scenes parts index cluster visible inpaint synth quality model train evaluate".split()  # noqa: SIM905
 )
 
 

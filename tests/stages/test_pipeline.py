@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-STAGES = ("scenes", "parts", "index", "inpaint", "synth", "train", "evaluate")
+STAGES = ("scenes", "parts", "index", "inpaint", "synth", "quality", "train", "evaluate")
 SCORES = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
 
 
@@ -57,6 +57,21 @@ def test_metrics_and_plots_are_shown_by_dvc(finished):
     assert all(curve in page for curve in ("train/loss.tsv", "val/loss.tsv", "all.tsv", "paste.tsv"))
 
 
+def test_the_quality_of_the_pairs_is_shown_by_dvc(finished):
+    quality = json.loads((finished.root / "reports/quality/metrics.json").read_text())
+
+    pairs = sum(manifest(finished)["kinds"].values())
+    assert sum(own.get("pairs", 0) for own in quality.values()) == pairs
+    for kind in ("inpaint", "paste", "local"):
+        assert quality[kind]["visible share of mask"] > 0.5
+        assert (finished.root / f"reports/quality/sheets/{kind}.png").read_bytes().startswith(b"\x89PNG")
+
+    finished.run("dvc", "plots", "show", "--out", "quality-plots")
+
+    page = (finished.root / "quality-plots/index.html").read_text()
+    assert all(plot in page for plot in ("areas of the masks", "visible share", "across the masks", "sheets_local.png"))
+
+
 def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
     shown = finished.run("python", "-m", "pipeline.inspect", "shard_0000", "--png", "sheet.png", "--verify")
 
@@ -66,12 +81,12 @@ def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
     assert "error: no shard_0099 in data/pairs (shards there: shard_0000 .. shard_00" in shown
 
 
-def test_an_experiment_with_another_mix_re_runs_synth_train_and_evaluate_alone(finished):
+def test_an_experiment_with_another_mix_re_runs_synth_and_what_follows_alone(finished):
     before = manifest(finished)["kind_shares"]["local"]
 
     shown = finished.run("dvc", "exp", "run", "--set-param", "synth.local_prob=1.0", "--name", "all-local")
 
-    assert stages_run(shown) == ["synth", "train", "evaluate"]
+    assert stages_run(shown) == ["synth", "quality", "train", "evaluate"]
     assert before < 0.8
     assert manifest(finished)["kind_shares"]["local"] == 1.0
     assert "all-local" in finished.run("dvc", "exp", "show", "--md")
