@@ -37,7 +37,10 @@ def test_a_shard_counts_as_its_pairs_in_total_rate_and_time_left(monkeypatch, ca
         "synth pairs: 17 of 20",
         "synth pairs: 17 of 20 done",
     ]
-    assert [line[-12:] for line in lines[:2]] == ["0:00:08 left", "0:00:03 left"]  # 8 more after 4 in 4 s, 3 more after 9 in 8 s
+    assert [line[-12:] for line in lines[:2]] == [
+        "0:00:08 left",
+        "0:00:03 left",
+    ]  # 8 more after 4 in 4 s, 3 more after 9 in 8 s
 
 
 def test_elsewhere_long_work_is_heard_of_now_and_then(monkeypatch, capsys):
