@@ -22,8 +22,19 @@ from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from zarr.codecs import ZstdCodec
 
 from pipeline.arrays import Image, Mask
-from pipeline.shards import ATTRIBUTES, CODEC, FORMAT, FORMAT_VERSION, KINDS, ShardEntry, shard_path
-from pipeline.store import combined_digest, flush, upload
+from pipeline.shards import (
+    ATTRIBUTES,
+    CODEC,
+    FORMAT,
+    FORMAT_VERSION,
+    KINDS,
+    RECORDS,
+    ShardEntry,
+    combined_digest,
+    digest_of_records,
+    shard_path,
+)
+from pipeline.store import flush, upload
 
 # The checksum makes a reader of a single pair notice a flipped bit: only `--verify` reads the whole shard's digest.
 LEVEL, CHECKSUM = 3, True
@@ -110,6 +121,8 @@ def _write_group(
     _write_column(group, "image_id", np.array(image_ids, np.int64))
     _write_column(group, "donor_id", np.array(donor_ids, np.int64))
     count = Counter(kinds)
+    digests |= {RECORDS: digest_of_records(records)}
+    digests |= _digests_of_small_files(path, digests)
     entry = ShardEntry(
         name=name,
         split=attributes["split"],
@@ -117,10 +130,17 @@ def _write_group(
         kinds={kind: count[number] for number, kind in enumerate(KINDS)},
         outcomes=dict(sorted(outcomes.items())),
         fingerprint=attributes["fingerprint"],
-        sha256=combined_digest(digests | _digests_of_small_files(path, digests)),
+        sha256=combined_digest(digests),
     )
     group.attrs.put(
-        {"format": FORMAT, "format_version": FORMAT_VERSION, **attributes, "records": records, "entry": asdict(entry)}
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **attributes,
+            RECORDS: records,
+            "digests": digests,
+            "entry": asdict(entry),
+        }
     )
     return entry
 
@@ -147,7 +167,7 @@ class _PixelArrays:
             self._files[name] = _ChunkFile(path, values.shape)
         self._files[name].append(values)
 
-    def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, bytes]:
+    def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
         """Close the files and write their arrays' metadata; the sha256 of each file, by its path in the group.
 
         The `wanted` arrays, with their shape for one pair, are made even without a pair.
@@ -196,14 +216,14 @@ class _ChunkFile:
         self._write(data)
         self._sizes.append(len(data))
 
-    def finish(self) -> bytes:
+    def finish(self) -> str:
         """Write the index and close; the sha256 of the file."""
         ends = np.cumsum(self._sizes, dtype="<u8")
         sizes = np.array(self._sizes, "<u8")
         index = np.stack([ends - sizes, sizes], axis=1).tobytes()
         self._write(index + google_crc32c.value(index).to_bytes(4, "little"))
         self.close()
-        return self._sha256.digest()
+        return self._sha256.hexdigest()
 
     def close(self) -> None:
         """Close the file; what it holds without `finish` is no shard."""
@@ -226,10 +246,10 @@ def _write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> Non
     array[...] = values
 
 
-def _digests_of_small_files(path: Path, known: Mapping[str, bytes]) -> dict[str, bytes]:
+def _digests_of_small_files(path: Path, known: Mapping[str, str]) -> dict[str, str]:
     names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return {
-        name: hashlib.sha256((path / name).read_bytes()).digest()
+        name: hashlib.sha256((path / name).read_bytes()).hexdigest()
         for name in names
         if name not in known and name != ATTRIBUTES
     }

@@ -2,7 +2,7 @@
 
     data/pairs/manifest.json            what the folder holds; the file whose digest stands for the whole set
     data/pairs/shard_0003.zarr/
-        zarr.json                       attributes: format, split, seed, parameters, versions, records, sha256
+        zarr.json                       attributes: format, split, seed, parameters, versions, records, digests
         pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
         mask      uint8 (N, H, W)       1 where the two differ by intent
         kind      uint8 (N,)            0 unchanged, 1 inpaint, 2 paste, 3 local
@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 import zarr
 
 from configs.errors import BadRequest, Failure
-from pipeline.store import Where, child, combined_digest, exists, file_digests, flush, names, zarr_store
+from pipeline.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
 FORMAT, FORMAT_VERSION = "metauas-pairs", 1
 KINDS = ("unchanged", "inpaint", "paste", "local")
@@ -36,6 +36,7 @@ ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
 NO_DONOR = -1
 MANIFEST = "manifest.json"
 ATTRIBUTES = "zarr.json"  # of a shard: the last file written
+RECORDS = "records"
 # The Rust codec pipeline reads and writes pairs about four times faster. It lays chunks into the file in the order its
 # threads finish, so more than one thread gives other bytes each time; the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
@@ -73,7 +74,7 @@ class ShardEntry:
     kinds: dict[str, int]  # kind -> number of pairs
     outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
     fingerprint: str  # of everything the shard was made from
-    sha256: str  # of its arrays
+    sha256: str  # of its arrays and records
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,30 @@ def open_shard(where: Where, name: str) -> Shard:
 
 
 def is_intact(where: Where, entry: ShardEntry) -> bool:
-    """Whether the bytes of a shard's arrays are those that were written."""
-    return content_digest(child(where, f"{entry.name}.zarr")) == entry.sha256
+    """Whether the bytes of a shard are those that were written."""
+    return combined_digest(content_digests(child(where, f"{entry.name}.zarr"))) == entry.sha256
 
 
-def content_digest(path: Where) -> str:
-    """Hexadecimal sha256 over every file of a shard but the group's own attributes, which hold it."""
-    return combined_digest({name: digest for name, digest in file_digests(path).items() if name != ATTRIBUTES})
+def content_digests(path: Where) -> dict[str, str]:
+    """The hexadecimal sha256 of what a shard holds: of every file of its arrays, and of the records."""
+    digests = file_digests(path)
+    if digests.pop(ATTRIBUTES, None) is None:
+        return digests
+    try:
+        records = json.loads(read(child(path, ATTRIBUTES)))["attributes"]["records"]
+    except (ValueError, KeyError, TypeError):
+        return digests
+    return {**digests, RECORDS: digest_of_records(records)}
+
+
+def digest_of_records(records: Sequence[Mapping[str, Any]]) -> str:
+    """Hexadecimal sha256 of the records of a shard's pairs."""
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """Hexadecimal sha256 over digests and what they are of, in order."""
+    return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
 
 
 def shard_names(where: Where) -> list[str]:

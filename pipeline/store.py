@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +70,23 @@ def names(where: Where) -> list[str]:
 def sizes(where: Where) -> dict[str, int]:
     """The size in bytes of every file in a place, at any depth, by its path in it."""
     files, path = filesystem(where)
-    return {found[len(path) :].lstrip("/"): int(size) for found, size in files.du(path, total=False).items()}
+    return {name[len(path) :].lstrip("/"): int(found["size"]) for name, found in files.find(path, detail=True).items()}
 
 
-def file_digests(where: Where) -> dict[str, bytes]:
-    """The sha256 of every file in a place, at any depth, by its path in it."""
+def file_digests(where: Where) -> dict[str, str]:
+    """The hexadecimal sha256 of every file in a place, at any depth, by its path in it."""
     files, path = filesystem(where)
     digests = {}
     for found in files.find(path):
         with files.open(found, "rb", block_size=READ_BYTES) as stream:
-            digests[found[len(path) :].lstrip("/")] = hashlib.file_digest(stream, "sha256").digest()
+            digests[found[len(path) :].lstrip("/")] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests
 
 
-def combined_digest(digests: Mapping[str, bytes]) -> str:
-    """Hexadecimal sha256 over the digests of files, with their names, in order."""
-    return hashlib.sha256(b"".join(f"{name}\n".encode() + digests[name] for name in sorted(digests))).hexdigest()
+def read(where: Where) -> bytes:
+    """The content of one file."""
+    files, path = filesystem(where)
+    return bytes(files.cat_file(path))
 
 
 def zarr_store(where: Where) -> Store:

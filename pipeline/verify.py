@@ -1,0 +1,209 @@
+"""Is a shard what it says it is? Its bytes, the laws of its pairs, and a sample of pairs made again to the byte."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from configs.errors import BadRequest, Failure
+from configs.inpaint import InpaintParams
+from configs.section import load
+from configs.visible import Visible
+from pipeline.build import Part, ShardJob
+from pipeline.changes import from_record, make_pair
+from pipeline.inpaint import InpaintTask, build_inpainted_shard, plan_inpainted
+from pipeline.provenance import code_digest, fingerprint
+from pipeline.shards import (
+    KINDS,
+    RECORDS,
+    Manifest,
+    Shard,
+    ShardEntry,
+    combined_digest,
+    content_digests,
+    open_shard,
+    shard_names,
+)
+from pipeline.sources import Sources
+from pipeline.store import Where, child
+from pipeline.visible import contrast
+
+OF_THE_SHARD = ("format", "format_version", "fingerprint", RECORDS, "digests", "entry")  # not of what it is made from
+CANNOT_READ = (OSError, RuntimeError, ValueError)  # what the codecs raise on bytes that are wrong
+
+Pixels = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # (2, H, W, 3) and (H, W)
+Remake = Callable[[Shard, int], Pixels]
+
+
+class NotCheckedError(Exception):
+    """Pairs cannot be made again here; the message says why."""
+
+
+def verify_shard(
+    root: Path, where: Where, name: str, wanted: ShardEntry | None, sample: int, scratch: Path
+) -> tuple[list[str], str]:
+    """What is wrong with a shard, and why no pair of it was made again ("" when some were).
+
+    Args:
+        root: the folder of the manifest, such as data/pairs.
+        where: the place of its shards.
+        name: "shard_0003".
+        wanted: what the manifest says of it, if there is one.
+        sample: pairs to make again.
+        scratch: a folder to write to.
+    """
+    try:
+        shard = open_shard(where, name)
+        faults = [*_faults_of_bytes(where, name, shard, wanted), *_faults_of_pairs(shard)]
+    except (Failure, KeyError, TypeError) as error:
+        return [str(error) if isinstance(error, Failure) else f"its attributes are broken ({error!r})"], ""
+    try:
+        return faults + faults_of_sample(shard, sample, remaker(root, shard.attributes, scratch)), ""
+    except NotCheckedError as reason:
+        return faults, str(reason)
+
+
+def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
+    """Which of `count` pairs, evenly taken, are not the same to the byte when made again.
+
+    Raises:
+        NotCheckedError: an image they were made from is gone or changed.
+    """
+    faults = []
+    places = np.linspace(0, shard.entry.pairs - 1, min(count, shard.entry.pairs)).round().astype(int)
+    for place in np.unique(places).tolist():
+        try:
+            pair, mask = remake(shard, place)
+        except Failure as error:
+            raise NotCheckedError(str(error)) from None
+        except (ValueError, KeyError) as error:
+            faults.append(f"pair {place} cannot be made from its record ({error!r})")
+            continue
+        try:
+            same = np.array_equal(pair, shard.pair[place]) and np.array_equal(mask, shard.mask[place])
+        except CANNOT_READ:
+            continue  # already among the faults of its bytes
+        if not same:
+            faults.append(f"pair {place} is another when made again{_other_code(shard)}")
+    return faults
+
+
+def faults_of_folder(where: Where, manifest: Manifest) -> dict[str, str]:
+    """Shards that the manifest names and that are not there, and the other way round."""
+    listed, found = {entry.name for entry in manifest.shards}, set(shard_names(where))
+    lost = dict.fromkeys(sorted(listed - found), "is not there")
+    return lost | dict.fromkeys(sorted(found - listed), "is not in the manifest")
+
+
+def remaker(root: Path, attributes: dict[str, Any], scratch: Path) -> Remake:
+    """What makes pairs of a folder's shards again, from what lies beside the folder (data/index, data/inpainted).
+
+    Args:
+        root: the folder of the manifest, such as data/pairs.
+        attributes: of one of its shards.
+        scratch: a folder to write to.
+
+    Raises:
+        NotCheckedError: what the pairs were made from is not here.
+    """
+    index, inpainted = root.parent / "index", root.parent / "inpainted"
+    try:
+        if attributes["stage"] == "synth":
+            sources = Sources(index, inpainted)
+            found = {"index": sources.index.digest, "inpainted": sources.digest}
+            remake = _from_record(sources, Visible.model_validate(attributes["parameters"]["visible"]))
+        else:
+            task, found = _inpaint_task(attributes, index, scratch)
+            remake = _from_seed(task)
+    except BadRequest as error:
+        raise NotCheckedError(str(error)) from None
+    other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
+    if other:
+        raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
+    return remake
+
+
+def _from_record(sources: Sources, visible: Visible) -> Remake:
+    def remake(shard: Shard, place: int) -> Pixels:
+        original, changed, mask = make_pair(from_record(shard.attributes[RECORDS][place]), sources, visible)
+        return np.stack([original, changed]), mask
+
+    return remake
+
+
+def _from_seed(task: InpaintTask) -> Remake:
+    """A shard of one item, made by the stage's own function."""
+
+    def remake(shard: Shard, place: int) -> Pixels:
+        item = shard.attributes["items"][0] + place
+        part = Part(shard.entry.split, item, item + 1)
+        build_inpainted_shard(ShardJob("shard_0000", part, {"split": part.split}, "", None), task)
+        made = open_shard(task.root, "shard_0000")
+        if made.attributes[RECORDS] != [shard.attributes[RECORDS][place]]:
+            return np.zeros(0), np.zeros(0)
+        return np.asarray(made.pair[0]), np.asarray(made.mask[0])
+
+    return remake
+
+
+def _inpaint_task(attributes: dict[str, Any], index: Path, scratch: Path) -> tuple[InpaintTask, dict[str, Any]]:
+    """The task that made a shard, with the folder of images that params.yaml names, and its inputs' digests now."""
+    params, then = load(InpaintParams), attributes["parameters"]
+    if not Path(params.data.images).is_dir():
+        raise BadRequest(f"data.images = {params.data.images!r}: no such folder")
+    as_then = {
+        "seed": attributes["seed"],
+        "size_px": then["size"],
+        "visible": params.visible.model_validate(then["visible"]),
+        "inpaint": params.inpaint.model_validate({**params.inpaint.model_dump(), **then["inpaint"]}),
+    }
+    task, jobs = plan_inpainted(params.model_copy(update=as_then), scratch, index)
+    return replace(task, root=scratch), jobs[0].attributes["inputs"]
+
+
+def _faults_of_bytes(where: Where, name: str, shard: Shard, wanted: ShardEntry | None) -> Iterator[str]:
+    written, found = shard.attributes["digests"], content_digests(child(where, f"{name}.zarr"))
+    for content in sorted(written.keys() | found.keys()):
+        if content not in found:
+            yield f"{content} is gone"
+        elif content not in written:
+            yield f"{content} does not belong to it"
+        elif found[content] != written[content]:
+            yield f"the bytes of {content} are not those that were written"
+    entry = shard.entry
+    if combined_digest(written) != entry.sha256:
+        yield "its digests are not those that were written"
+    made_from = {key: value for key, value in shard.attributes.items() if key not in OF_THE_SHARD}
+    if not fingerprint(made_from) == entry.fingerprint == shard.attributes["fingerprint"]:
+        yield "its attributes are not those that were written"
+    if wanted is not None and entry != wanted:
+        yield "the manifest says otherwise of it"
+
+
+def _faults_of_pairs(shard: Shard) -> Iterator[str]:
+    for place in range(shard.entry.pairs):
+        try:
+            pair, mask = np.asarray(shard.pair[place]), np.asarray(shard.mask[place]) > 0
+            differs = contrast(pair[0], pair[1]) > 0
+        except CANNOT_READ as error:
+            yield f"pair {place} cannot be read ({error})"
+            continue
+        if (differs & ~mask).any():
+            yield f"pair {place} differs outside its mask"
+        if mask.any() and not (differs & mask).any():
+            yield f"pair {place} has a mask but no change"
+    try:
+        counts = np.bincount(np.asarray(shard.kind[:]), minlength=len(KINDS)).tolist()
+    except CANNOT_READ as error:
+        yield f"its kinds cannot be read ({error})"
+        return
+    if dict(zip(KINDS, counts, strict=True)) != shard.entry.kinds:
+        yield "its kinds are not those that were counted"
+
+
+def _other_code(shard: Shard) -> str:
+    made_by = shard.attributes["code"]["sha256"]
+    same = made_by == code_digest(f"stages.{shard.attributes['stage']}")
+    return "" if same else f" (it was made by other code, {made_by[:12]})"
