@@ -25,7 +25,7 @@ from pipeline.visible import put
 Filler = Callable[[Sequence[Image], Sequence[Mask]], list[Image]]
 """Images of any sizes and their masks -> the images with the masked pixels replaced, and no others."""
 
-TELEA_RADIUS_PX = 3
+OPENCV_RADIUS_PX = 2  # 3, the usual, costs 1.7 times as much and looks the same at the size of pairs
 LAMA_MULTIPLE = 8  # LaMa takes sides that are multiples of this many pixels
 LAMA_URL = "https://github.com/enesmsahin/simple-lama-inpainting/releases/download/v0.1.0/big-lama.pt"
 
@@ -52,7 +52,7 @@ def make_filler(config: Inpaint, weights: Weights | None) -> Filler:
         return _with_lama(_load_lama(weights), config.lama_batch)
     method = cv2.INPAINT_TELEA if config.filler == "opencv_telea" else cv2.INPAINT_NS
     return lambda images, masks: [
-        np.asarray(cv2.inpaint(image, mask.view(np.uint8), TELEA_RADIUS_PX, method), np.uint8)
+        np.asarray(cv2.inpaint(image, mask.view(np.uint8), OPENCV_RADIUS_PX, method), np.uint8)
         for image, mask in zip(images, masks, strict=True)
     ]
 
