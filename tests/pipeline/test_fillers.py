@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 
 from configs.errors import BadRequest, Failure
 from pipeline.fillers import Weights, find_weights, make_filler
+from pipeline.shards import open_shard
 from tests.pipeline import tiny
+from tests.pipeline.conftest import make_source
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
@@ -97,6 +99,26 @@ def test_opencv_fillers_fill_from_around_the_hole(filler):
     (filled,) = make_filler(tiny.params(inpaint__filler=filler).inpaint, None)([image], [hole])
 
     assert np.abs(filled.astype(int) - 90).max() <= 3
+
+
+@pytest.mark.parametrize("fill_at", ["pair", "native"])
+def test_shards_made_by_lama_do_not_depend_on_their_size(weights, tmp_path, fill_at):
+    made = []
+    for per_shard in (5, 24):
+        source = make_source(
+            tmp_path / str(per_shard),
+            inpaint__filler="lama",
+            inpaint__lama_weights=str(weights),
+            inpaint__fill_at=fill_at,
+            inpaint__pairs_per_shard=per_shard,
+        )
+        manifest = source.make_inpainted()
+        shards = [open_shard(source.inpainted, entry.name) for entry in manifest.shards]
+        made.append([np.concatenate([np.asarray(shard.pair[:]) for shard in shards]), manifest.kinds])
+
+    assert (made[0][0] == made[1][0]).all()
+    assert made[0][1] == made[1][1]
+    assert made[0][1]["inpaint"] > 10
 
 
 def test_lama_without_weights_says_what_to_download_and_where_to_name_it():

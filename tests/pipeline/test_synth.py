@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest
+from configs.section import Range
 from pipeline.changes import donor_of, from_record, make_pair, to_record
 from pipeline.index import Index
 from pipeline.shards import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, open_shard, shard_names
@@ -213,6 +214,20 @@ def test_a_kind_that_cannot_be_made_gives_way_to_another_and_is_counted(workspac
     assert made.change.kind == "inpaint"
     assert outcomes["paste drawn again: nothing visible"] == nothing_to_paste.synth.tries
     assert outcomes["paste given up for another kind"] == 1
+
+
+def test_the_manifest_counts_what_was_drawn_in_vain_over_all_shards_by_reason(workspace, tmp_path):
+    manifest = workspace.make_pairs(tmp_path / "pairs", area_share=Range(low=0.05, high=0.08))
+
+    of_shards = Counter()
+    for name in shard_names(tmp_path / "pairs"):
+        of_shards.update(open_shard(tmp_path / "pairs", name).entry.outcomes)
+    assert manifest.outcomes == of_shards
+    reasons = {outcome.partition(": ")[2] for outcome in manifest.outcomes}
+    assert {"nothing visible", "mask too small", "mask too large"} <= reasons
+    assert sum(manifest.kinds.values()) + manifest.outcomes.get("pair given up", 0) == 4 * len(
+        workspace.sources().index
+    )
 
 
 @pytest.mark.parametrize(
