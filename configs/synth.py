@@ -23,7 +23,6 @@ class Paste(Section):
 
     max_instances: Count
     crowds: bool
-    cut_objects: bool
     area_share: Range
     scale: Range
     rotate_deg: Annotated[float, Field(ge=0, le=180)]

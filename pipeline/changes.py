@@ -140,18 +140,20 @@ def _draw_paste(rng: np.random.Generator, donor: int, sources: Sources, config: 
         for instance in sources.index.instances(donor)
         if config.area_share.low <= instance.area_px / (image.height * image.width) <= config.area_share.high
         and (config.crowds or not instance.is_crowd)
-        and (cutout := _cut_out(instance, image, whole=not config.cut_objects)) is not None
+        and (cutout := _cut_out(instance, image)) is not None
     ]
     return draw_placements(rng, cutouts, sources.size, config) if cutouts else ()
 
 
-def _cut_out(instance: InstanceRow, image: ImageRow, *, whole: bool) -> Cutout | None:
-    """An instance as it may be pasted; None if it must be `whole` but is cut by the edge of its image.
-
-    A cut object would stand in the middle of the picture with a straight edge that no real object has.
-    """
+def _cut_out(instance: InstanceRow, image: ImageRow) -> Cutout | None:
+    """An instance as it may be pasted; None if opposite edges of its image cut it."""
     top, left, bottom, right = bounding_box(instance.counts, image.height, image.width)
-    to_edge = min(top, left, image.height - bottom, image.width - right)
-    if whole and to_edge < FROM_EDGE_PX:
+    cut_by = [
+        (top < FROM_EDGE_PX, image.height - bottom < FROM_EDGE_PX),
+        (left < FROM_EDGE_PX, image.width - right < FROM_EDGE_PX),
+    ]
+    if (True, True) in cut_by:
         return None
-    return Cutout(instance.instance_id, (bottom - top) / image.height, (right - left) / image.width)
+    down, across = (far - near for near, far in cut_by)
+    size = (bottom - top) / image.height, (right - left) / image.width
+    return Cutout(instance.instance_id, *size, (down, across))

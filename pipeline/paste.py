@@ -11,14 +11,21 @@ from configs.synth import Paste
 from pipeline.arrays import Image, Mask
 from pipeline.visible import put
 
+BEYOND_EDGE = 0.01  # of the image: annotators stop a little short of the edge, and pixels are rounded
+
 
 @dataclass(frozen=True)
 class Cutout:
-    """An instance that may be pasted, with the sides of its box as shares of its image's."""
+    """An instance that may be pasted, with the sides of its box as shares of its image's.
+
+    One that an edge of its image cuts is pasted upright at the same edge: in the middle of a picture it would show a
+    straight side that no real object has.
+    """
 
     instance_id: int
     height: float
     width: float
+    edges: tuple[int, int] = (0, 0)  # down and across: -1 cut by the top or left edge, 1 by the bottom or right, 0 not
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ def draw_placements(
 ) -> tuple[Placement, ...]:
     """Draw how many of the instances are pasted, which, and how.
 
-    At least `min_inside` of either side of each instance's box comes to lie inside the image.
+    At least `min_inside` of either side of each whole instance's box comes to lie inside the image.
 
     Args:
         rng: draws.
@@ -82,7 +89,7 @@ def _draw_placement(rng: np.random.Generator, cutout: Cutout, size: tuple[int, i
     flip = bool(rng.random() < 0.5)
     # Uniform in the logarithm: half as large is as likely as twice as large.
     scale = float(np.exp(rng.uniform(np.log(config.scale.low), np.log(config.scale.high))))
-    angle_deg = float(rng.uniform(-config.rotate_deg, config.rotate_deg))
+    angle_deg = float(rng.uniform(-config.rotate_deg, config.rotate_deg)) if cutout.edges == (0, 0) else 0.0
     cos, sin = abs(np.cos(np.deg2rad(angle_deg))), abs(np.sin(np.deg2rad(angle_deg)))
     down, across = scale * cutout.height * size[0], scale * cutout.width * size[1]
     return Placement(
@@ -90,13 +97,18 @@ def _draw_placement(rng: np.random.Generator, cutout: Cutout, size: tuple[int, i
         flip=flip,
         scale=scale,
         angle_deg=angle_deg,
-        row=_draw_middle(rng, (cos * down + sin * across) / size[0], config.min_inside),
-        col=_draw_middle(rng, (cos * across + sin * down) / size[1], config.min_inside),
+        row=_draw_middle(rng, (cos * down + sin * across) / size[0], cutout.edges[0], config.min_inside),
+        col=_draw_middle(
+            rng, (cos * across + sin * down) / size[1], -cutout.edges[1] if flip else cutout.edges[1], config.min_inside
+        ),
     )
 
 
-def _draw_middle(rng: np.random.Generator, side: float, min_inside: float) -> float:
-    """The middle of a side of that length such that `min_inside` of it lies in [0, 1], if it can; 0.5 if it cannot."""
+def _draw_middle(rng: np.random.Generator, side: float, edge: int, min_inside: float) -> float:
+    """The middle of a side of that length: at the `edge`, or such that `min_inside` of it lies in [0, 1], if it can."""
+    if edge:
+        at_start = side / 2 - BEYOND_EDGE
+        return at_start if edge < 0 else 1 - at_start
     low = min((min_inside - 0.5) * side, 0.5)
     return float(rng.uniform(low, 1 - low))
 

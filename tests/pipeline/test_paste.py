@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,6 @@ from tests.pipeline.strategies import generators, pairs_with_mask
 CONFIG = Paste(
     max_instances=3,
     crowds=False,
-    cut_objects=True,
     area_share=Range(low=0.0, high=1.0),
     scale=Range(low=0.5, high=2.0),
     rotate_deg=45.0,
@@ -108,6 +108,22 @@ def test_enough_of_each_side_of_a_pasted_box_lies_inside_the_image(rng, cutout, 
         inside = min(middle + side / 2, 1) - max(middle - side / 2, 0)
         assert inside >= min(min_inside * side, 0.5) - 1e-9
         assert 0 <= middle <= 1 or min_inside < 0.5
+
+
+@given(generators(), sides, sides, st.sampled_from([(-1, 0), (1, 0), (0, -1), (0, 1), (-1, 1), (1, -1)]))
+def test_what_an_edge_cuts_is_pasted_upright_at_that_edge_or_mirrored_at_the_other(rng, height, width, edges):
+    (placement,) = draw_placements(rng, [Cutout(1, height, width, edges)], (48, 64), CONFIG)
+
+    down, across = edges[0], -edges[1] if placement.flip else edges[1]
+    assert placement.angle_deg == 0
+    for edge, middle, side in (
+        (down, placement.row, placement.scale * height),
+        (across, placement.col, placement.scale * width),
+    ):
+        if edge < 0:
+            assert middle - side / 2 == pytest.approx(-0.01)
+        if edge > 0:
+            assert middle + side / 2 == pytest.approx(1.01)
 
 
 def test_a_box_is_measured_as_it_lies_after_its_rotation():
