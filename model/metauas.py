@@ -21,6 +21,8 @@ CHECKPOINT_VERSION = 1
 START_SHARE = 0.05  # of changed pixels, as an untrained network believes
 STATE_PREFIX = "network."  # of the network's keys in a checkpoint's state_dict
 
+Features = Sequence[Tensor]  # of B images, (B, C, h, w) a level, from stride 2 to 32
+
 
 class MetaUAS(nn.Module):
     """Encoder, alignment of the deeper levels, decoder and a 1x1 head.
@@ -102,12 +104,25 @@ class MetaUAS(nn.Module):
             raise BadRequest(f"images are {tuple(images.shape)}; wanted (B, 3, H, W) with H and W multiples of 32")
         return self.encoder(images.contiguous(memory_format=torch.channels_last))  # type: ignore[no-any-return]
 
-    def compare(self, prompt: Sequence[Tensor], query: Sequence[Tensor]) -> Tensor:
-        """Compare features that `encode` gave -> logits float32 (B, 1, H, W); one prompt serves all queries."""
-        features = list(query[: self.unaligned])
-        deeper = zip(self.alignment[::-1], prompt[self.unaligned :], query[self.unaligned :], strict=True)
-        for align, p, q in deeper:
-            features.append(FUSE[self.fusion](q, align(p.expand(len(q), -1, -1, -1), q)))
+    def compare(self, prompt: Features, query: Features) -> Tensor:
+        """Compare features that `encode` gave -> logits float32 (B, 1, H, W); one prompt serves all queries.
+
+        Of the prompt the aligned levels are enough.
+        """
+        return self.decode(query, self.align(prompt, query))
+
+    def align(self, prompt: Features, query: Features) -> list[Tensor]:
+        """The prompt's aligned levels at the query's places, each shaped as the query's (Eq. 3-6)."""
+        levels = len(self.alignment)
+        return [
+            align(p.expand(len(q), -1, -1, -1), q)
+            for align, p, q in zip(self.alignment[::-1], prompt[-levels:], query[-levels:], strict=True)
+        ]
+
+    def decode(self, query: Features, aligned: Sequence[Tensor]) -> Tensor:
+        """Fuse the query's levels with the `aligned` ones (Eq. 2) and decode -> logits float32 (B, 1, H, W)."""
+        fused = map(FUSE[self.fusion], query[self.unaligned :], aligned)
+        features = [*query[: self.unaligned], *fused]
         logits = self.mask_head(self.decoder(features)).float()
         height, width = (side * STRIDES[0] for side in query[0].shape[2:])
         if logits.shape[2:] != (height, width):
