@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
-from model.weights import fit, read_weights
+from model.tensors import fit, read_weights
 
 STRIDES = [2, 4, 8, 16, 32]
 # The EfficientNet of the published network is tapped at its stem, not after its first stage as timm does, and keeps its

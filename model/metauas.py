@@ -14,7 +14,10 @@ from configs.errors import BadRequest
 from model.alignment import FUSE, FUSED_WIDTH, Alignment, Fusion, Similarity, Strategy
 from model.decoder import UNetDecoder
 from model.encoder import STRIDES, Encoder, Recipe
-from model.weights import read_torch
+from model.published import ENCODER as PUBLISHED_ENCODER
+from model.published import RECIPE as PUBLISHED_RECIPE
+from model.published import is_published, load_published
+from model.tensors import check_keys, read_torch
 
 CHECKPOINT = "metauas"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1
@@ -131,20 +134,25 @@ class MetaUAS(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """The network of a checkpoint that this project's training wrote, in evaluation mode and with its `size`.
+        """The network of a checkpoint, in evaluation mode: of this project's training, with its `size`, or published.
 
         Raises:
-            BadRequest: no such file, or not such a checkpoint.
+            BadRequest: no such file, neither kind of checkpoint, or one whose tensors do not fit.
         """
         path = Path(path)
         if not path.is_file():
             raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/metauas/best.ckpt")
         content = read_torch(path)
+        if is_published(content):
+            network = cls(PUBLISHED_ENCODER, recipe=PUBLISHED_RECIPE)
+            load_published(network, content, path)
+            return network.eval()
         said = content.get(CHECKPOINT)
         if not isinstance(said, Mapping) or said.get("version") != CHECKPOINT_VERSION:
             found = said.get("version") if isinstance(said, Mapping) else "none"
             raise BadRequest(
-                f"{path}: not a checkpoint of version {CHECKPOINT_VERSION} of this project (found {found})"
+                f"{path}: neither a checkpoint of version {CHECKPOINT_VERSION} of this project (found {found}) nor a"
+                " published one"
             )
         arguments = dict(said["network"])
         network = cls(**arguments | {"weights": "none", "recipe": Recipe(**arguments["recipe"])})
@@ -153,6 +161,7 @@ class MetaUAS(nn.Module):
             for key, value in content["state_dict"].items()
             if key.startswith(STATE_PREFIX)
         }
+        check_keys(network.state_dict(), state, path, cls.__name__)
         network.load_state_dict(state)
         network.size = (said["size"][0], said["size"][1])
         return network.eval()
