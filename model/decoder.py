@@ -23,6 +23,7 @@ class UNetDecoder(nn.Module):
         *skips, deepest = features
         inputs = [deepest, *channels[:-1]]
         taken = [*reversed(skips), 0]
+        self.width = channels[-1]
         self.blocks = nn.ModuleList(
             Block(below, skip, out) for below, skip, out in zip(inputs, taken, channels, strict=False)
         )
