@@ -1,79 +1,99 @@
-"""Files of weights: reading them without running code from them, and fitting them to an encoder."""
+"""Say what a file of weights is; nothing in it is run.
 
-import pickle
-from collections.abc import Iterable, Mapping
+    python -m model.weights metauas-256.ckpt [--json]
+
+It tells the published checkpoints, this project's own and timm's weights of the paper's encoders apart, counts the
+parameters of the network that they make and gives the file's sha256.
+"""
+
+import argparse
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import timm
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, run
+from model.encoder import Encoder
+from model.metauas import CHECKPOINT, MetaUAS
+from model.published import is_published
+from model.tensors import read_torch, read_weights
 
-SHOWN_KEYS = 3  # in an error; the rest are counted
-
-
-def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a flat dict of tensors and what the file says of itself (safetensors metadata; nothing for a torch file).
-
-    Raises:
-        BadRequest: the file is missing, damaged, or holds anything but tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise BadRequest(f"model.weights = {path}: no such file; pass none, imagenet, or a .safetensors or torch file")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    content = read_torch(path)
-    state = content.get("state_dict", content)
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BadRequest(f"{path}: holds other things than tensors; wanted a flat dict of tensors")
-    return dict(state), {}
+ENCODERS = ("tf_efficientnet_b4", "tf_efficientnet_b6", "efficientvit_b3", "mobilenetv2_100")  # of the paper's Table 3b
 
 
-def read_torch(path: Path) -> dict[str, Any]:
-    """Read a torch file that holds a dict of tensors and plain values.
+@dataclass(frozen=True)
+class Description:
+    """What a file is. Parameters are those of the network or the encoder that it fills; buffers are not counted."""
+
+    file: str
+    kind: str
+    sha256: str
+    parameters: int
+    learned: int  # in training, as the file says or the paper does
+
+
+def describe(path: Path) -> Description:
+    """Find out what a file of weights is.
 
     Raises:
-        BadRequest: it is not such a file, or reading it would run code.
+        BadRequest: it is missing, holds more than plain tensors and values, or is none that is known.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "it ends early"
-        raise BadRequest(f"{path}: not a torch file of plain tensors ({reason})") from None
-    if not isinstance(content, dict):
-        raise BadRequest(f"{path}: holds a {type(content).__name__}, wanted a dict of tensors")
-    return content
+    tensors_only = path.suffix == ".safetensors"
+    content = {} if tensors_only or not path.is_file() else read_torch(path)
+    network: MetaUAS | Encoder
+    if CHECKPOINT in content:
+        network = MetaUAS.from_checkpoint(path)
+        height, width = network.size or (0, 0)
+        kind = f"this project's checkpoint, encoder {network.arguments['encoder']}, trained at {height} x {width} px"
+    elif is_published(content):
+        network = MetaUAS.from_checkpoint(path)
+        kind = "published MetaUAS, for 256 or 512 px: both are one architecture, so the file cannot tell"
+    else:
+        state, said = read_weights(path)
+        name = said.get("architecture") or _encoder_of(path, state)
+        network = Encoder(name, str(path), frozen=True)
+        kind = f"timm's weights of the encoder {name}"
+    every = sum(parameter.numel() for parameter in network.parameters())
+    learned = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Description(str(path), kind, digest, every, learned)
 
 
-def fit(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, optional: Iterable[str]) -> None:
-    """Load `state`, read from `path`, into `net`; keys in `optional` may be there for nothing (a classifier).
-
-    Raises:
-        BadRequest: keys are missing, unexpected or of another shape.
-    """
-    wanted = net.state_dict()
-    # Files from before torch 0.4.1 have no counters of batches, and nothing here reads them.
-    missing = [key for key in wanted.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    unexpected = state.keys() - wanted.keys() - set(optional)
-    shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    if any(faults.values()):
-        said = "; ".join(f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys)
-        raise BadRequest(f"{path}: keys do not fit {type(net).__name__}: {said}; is it another network's file?")
-    net.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+def _encoder_of(path: Path, state: Mapping[str, Tensor]) -> str:
+    """The encoder of the paper whose tensors these are."""
+    for name in ENCODERS:
+        with torch.device("meta"):
+            wanted = timm.create_model(name).state_dict()
+        if state.keys() <= wanted.keys() and all(value.shape == wanted[key].shape for key, value in state.items()):
+            return name
+    raise BadRequest(
+        f"{path}: {len(state)} tensors, of no network known here: neither MetaUAS nor timm's {', '.join(ENCODERS)}"
+    )
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    try:
-        with safe_open(path, "pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118  # no mapping
-    except SafetensorError as error:
-        raise BadRequest(f"{path}: not a safetensors file ({error})") from None
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m model.weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("file", type=Path, help="a torch or safetensors file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    found = describe(args.file)
+    if args.json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        print(f"{found.file}: {found.kind}")
+        print(f"sha256 {found.sha256}")
+        print(f"{found.parameters:,} parameters, of which {found.learned:,} learn")
+    return 0
 
 
-def _some(keys: Iterable[str]) -> str:
-    ordered = sorted(keys)
-    return ", ".join(ordered[:SHOWN_KEYS]) + (", ..." if len(ordered) > SHOWN_KEYS else "")
+if __name__ == "__main__":
+    run(main)
