@@ -141,7 +141,9 @@ class _Pool:
         places, self._free = np.split(self._free, [len(kept)])
         self._place[indices[kept]] = places
         for name, values in block.items():
-            self._rows[name].numpy()[places] = values.numpy()[kept]
+            target, source = self._rows[name].numpy(), values.numpy()
+            for place, row in zip(places, kept, strict=True):  # without the copy that indexing by `kept` would make
+                target[place] = source[row]
 
     def take(self, pairs: Indices) -> Batch:
         places = self._place[pairs]
