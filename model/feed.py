@@ -1,11 +1,16 @@
-"""Batches of pairs in the order of a plan: blocks come from the shards, or from loader workers, into a bounded pool."""
+"""Batches of pairs in the order of a plan: blocks come from the shards into a bounded pool, read ahead by threads.
 
-from collections.abc import Iterator, Sequence
+Threads, not processes: Zarr's Rust codec decodes without Python's lock, and handing pixels from process to process
+costs half as much again as reading them. Nor is there anything to start, or to be left behind by a killed run.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model.pairs import PairDataset
 from model.plan import Indices, batch_sizes, block_starts, first_uses, most_held, order, rank_sizes
@@ -14,7 +19,7 @@ Batch = dict[
     str, Tensor
 ]  # "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W); int64 (B,) "kind", "image_id", "index"
 
-PREFETCHED_BLOCKS = 4  # by each worker, ahead of their use
+BLOCKS_AHEAD = 4  # read by each worker before they are used
 
 
 class Feed:
@@ -28,7 +33,7 @@ class Feed:
         batch_size: pairs in a batch of all ranks together; the last one is what is left, and no pair is dropped.
         buffer: of the shuffle, in pairs (`model.plan`); None: the pairs come as they are stored.
         seed: of the run.
-        workers: processes that read; 0: this one does, when it needs a block.
+        workers: threads that read ahead; 0: blocks are read when they are needed.
         ranks: how many processes learn together.
         rank: which of them this is.
 
@@ -50,22 +55,11 @@ class Feed:
         self.dataset = dataset
         self.buffer = buffer
         self.seed = seed
+        self.workers = workers
         self.rank = rank
         self.batch_sizes = batch_sizes(len(dataset), batch_size, ranks)  # of all ranks together
         self._parts = [rank_sizes(self.batch_sizes, ranks, each) for each in range(ranks)]
         self._starts = block_starts(dataset.counts)
-        self._reads = _Reads()
-        self._loader = DataLoader(
-            _Blocks(dataset, self._starts),
-            sampler=self._reads,
-            batch_size=None,  # a block is an item
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=PREFETCHED_BLOCKS if workers else None,
-            # A fork would copy the Rust decoder's threads in whatever state they are.
-            multiprocessing_context="forkserver" if workers else None,
-            generator=torch.Generator(),  # its draws would otherwise come from the network's
-        )
 
     def epoch(self, epoch: int, consumed: int = 0) -> Iterator[Batch]:
         """Yield the batches of `epoch`, from 1, after the first `consumed` of them."""
@@ -75,43 +69,37 @@ class Feed:
         if not sizes:
             return
         blocks = np.searchsorted(self._starts, left, side="right") - 1
-        self._reads.blocks = first_uses(blocks).tolist()
         pool = _Pool(len(self.dataset), left, most_held(blocks, sizes))
-        read = iter(self._loader)
+        read = self._read(first_uses(blocks))
         for pairs in np.split(left, np.cumsum(sizes)[:-1]):
             while not pool.has(pairs):
                 pool.put(next(read))
             yield pool.take(pairs)
+
+    def _read(self, blocks: Indices) -> Iterator[Batch]:
+        """Yield `blocks` in their order."""
+        ends = np.append(self._starts[1:], len(self.dataset))
+        bounds = zip(self._starts[blocks].tolist(), ends[blocks].tolist(), strict=True)
+        if not self.workers:
+            yield from (self.dataset.run(first, end) for first, end in bounds)
+            return
+        coming: deque[Future[Batch]] = deque()
+        threads = ThreadPoolExecutor(self.workers, "feed")
+        try:
+            for first, end in bounds:
+                coming.append(threads.submit(self.dataset.run, first, end))
+                if len(coming) > self.workers * BLOCKS_AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
     def _order(self, epoch: int) -> Indices:
         if self.buffer is None:
             return np.arange(len(self.dataset))
         parts = [sum(sizes) for sizes in self._parts]
         return order(self._starts, len(self.dataset), parts, self.rank, self.buffer, self.seed, epoch)
-
-
-class _Reads(Sampler[int]):
-    """The blocks to read next; workers that stay from epoch to epoch ask again."""
-
-    def __init__(self) -> None:
-        self.blocks: Sequence[int] = []
-
-    def __len__(self) -> int:
-        return len(self.blocks)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self.blocks
-
-
-class _Blocks(Dataset[Batch]):
-    """Blocks of neighbouring pairs by their number."""
-
-    def __init__(self, dataset: PairDataset, starts: Indices) -> None:
-        self.dataset = dataset
-        self.bounds = [*starts.tolist(), len(dataset)]
-
-    def __getitem__(self, number: int) -> Batch:
-        return self.dataset.run(self.bounds[number], self.bounds[number + 1])
 
 
 class _Pool:

@@ -20,12 +20,13 @@ from model.pairs import PairDataset
 from model.record import Progress, add_point, best_epoch, describe, save_best, save_last, write_curves
 from model.show import Display, Pace
 from model.train_sheets import write_augmented, write_predictions
-from model.validate import false_positives, validate
+from model.validate import attention, false_positives, validate
 
 SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
 PICTURES = "pictures"  # folder beside the curves
 SHEET_PAIRS = 8
 UNCHANGED_PAIRS = 64  # val pairs whose originals are looked at for false alarms after each epoch
+ATTENTION_PAIRS = 4  # val pairs whose attention is measured after each epoch
 NAMED_PAIRS = 8  # in an error; the rest are counted
 
 
@@ -173,7 +174,10 @@ class Loop:
         at_once = max(self._validation_feed.batch_sizes)
         with self.fabric.autocast():
             point = validate(network, map(self._to_device, self._validation_feed.epoch(1)), augment, seed)
-            return point | false_positives(network, self._read(unchanged, at_once), augment, seed)
+            point |= false_positives(network, self._read(unchanged, at_once), augment, seed)
+            for batch in self._read(unchanged[:ATTENTION_PAIRS], ATTENTION_PAIRS):
+                point |= attention(network, batch, augment, seed)
+        return point
 
     def _draw_augmented(self) -> None:
         """Draw the first pairs of the first epoch."""

@@ -11,7 +11,7 @@ from dvclive.live import Live
 
 from model.learner import Learner
 from model.metauas import CHECKPOINT, STATE_PREFIX
-from model.weights import read_torch
+from model.tensors import read_torch
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 HIGHER_IS_BETTER = {"val/loss": False, "val/pixel_ap/all": True}

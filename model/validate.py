@@ -11,7 +11,7 @@ from torch import Tensor
 
 from configs.errors import Failure
 from configs.train import Augment
-from model.augment import Prepared, prepare
+from model.augment import Prepared, draw, prepare, recolour
 from model.feed import Batch
 from model.learner import mean_loss
 from model.metauas import MetaUAS
@@ -61,6 +61,23 @@ def false_positives(network: MetaUAS, batches: Iterable[Batch], augment: Augment
         images += found.flatten(1).any(dim=1).tolist()
         pixels += (found.sum(dim=(1, 2, 3)) / views.valid.sum(dim=(1, 2, 3)).clamp(min=1)).tolist()
     return {"val/unchanged/images": float(np.mean(images)), "val/unchanged/pixels": float(np.mean(pixels))}
+
+
+@torch.inference_mode()
+def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> dict[str, float]:
+    """How each aligned level attends: its entropy (nats) under the views of validation, and its rate of self-matches.
+
+    A self-match: a place of the stored original is matched with itself in a copy of other colours. Where this is far
+    below 1, alignment brings features of the wrong place, whatever the decoder learns.
+    """
+    views = prepare(batch, augment, seed, VALIDATION_EPOCH)
+    warped = network.attention_statistics(network.encode(views.prompt), network.encode(views.query))
+    originals = batch["pair"][:, 0].permute(0, 3, 1, 2).float() / 255
+    drawn = draw(augment, seed, VALIDATION_EPOCH, batch["index"].tolist(), *originals.shape[-2:])
+    recoloured = recolour(originals, drawn.colour[:, 1])
+    still = network.attention_statistics(network.encode(originals), network.encode(recoloured))
+    entropies = {f"val/attention_entropy/level_{level}": entropy for level, (entropy, _) in warped.items()}
+    return entropies | {f"val/self_match/level_{level}": share for level, (_, share) in still.items()}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from configs.errors import run
 from configs.section import load
 from configs.train import TrainParams
+from model.train import train
 from pipeline.provenance import code_digest
 
 PAIRS = Path("data/pairs")
@@ -14,9 +15,6 @@ CURVES = Path("reports/train")
 
 def main() -> None:
     """Train, or go on training, the network of params.yaml."""
-    # Each loader worker imports this module again, and needs nothing of what takes seconds and memory to import.
-    from model.train import train
-
     train(load(TrainParams), PAIRS, MODEL, CURVES, code_digest("stages.train"))
 
 

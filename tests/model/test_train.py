@@ -93,7 +93,16 @@ def test_training_leaves_checkpoints_that_load_and_curves_that_have_every_epoch(
     said = torch.load(folder / "last.ckpt", weights_only=True)[CHECKPOINT]
     assert len(said["history"]) == 3
     assert all(math.isfinite(value) for point in said["history"] for value in point.values())
-    for name in ("train/loss", "val/loss", "val/pixel_ap/all", "val/pixel_ap/inpaint"):
+    for name in (
+        "train/loss",
+        "val/loss",
+        "val/pixel_ap/all",
+        "val/pixel_ap/inpaint",
+        "val/unchanged/images",
+        "val/unchanged/pixels",
+        "val/attention_entropy/level_5",
+        "val/self_match/level_2",
+    ):
         rows = (tmp_path / "a" / "curves" / "plots" / "metrics" / f"{name}.tsv").read_text().splitlines()
         assert [row.split()[0] for row in rows] == ["step", "1", "2", "3"]
     assert not list(folder.glob("*.partial"))
