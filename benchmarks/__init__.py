@@ -1,0 +1,1 @@
+"""Speed and learning comparisons, each runnable by itself: `python -m benchmarks.<name> --help`."""

@@ -24,14 +24,27 @@ class Train(Section):
     """The recipe (paper, appendix A)."""
 
     epochs: Count
+    max_pairs: Count | None
     batch_size: Count
+    device_batch: Count | None
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine"]
     clip_norm: Annotated[float, Field(gt=0)] | None
+    unchanged_share: Share
     select_by: Literal["val_loss", "val_pixel_ap"]
+    devices: Count
+    precision: Literal[32, "bf16-mixed"]
+    compile: bool
+    shuffle_pairs: Count
     loader_workers: Annotated[int, Field(ge=0)]
+    checkpoint_steps: Count
+    sheet_epochs: Count | None
     augment: Augment
+
+
+# What changes how a run goes, but not what it comes to.
+WITHOUT_EFFECT = frozenset({"loader_workers", "checkpoint_steps", "sheet_epochs"})
 
 
 class TrainParams(Params):

@@ -1,4 +1,4 @@
-"""The pairs of one split as a torch dataset, read one chunk at a time from the shards in a folder."""
+"""The pairs of one split, read from the shards in a folder: one at a time, or a run of neighbours at once."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -56,18 +56,16 @@ class PairDataset(Dataset[Pair]):
         self.digest = manifest.digest
         self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
-        self.ends = list(accumulate(shard.pairs for shard in shards))  # one past the last pair of each shard
+        self.counts = [shard.pairs for shard in shards]
+        self.ends = list(accumulate(self.counts))  # one past the last pair of each shard
         self._open: dict[str, _Open] = {}
 
     def __len__(self) -> int:
         return self.ends[-1]
 
     def __getitem__(self, index: int) -> Pair:
-        if not 0 <= index < len(self):
-            raise IndexError(f"pair {index} of {len(self)}")
-        place = bisect_right(self.ends, index)
-        shard = self._shard(self.names[place])
-        row = index - (self.ends[place - 1] if place else 0)
+        name, row = self.place(index)
+        shard = self._shard(name)
         return Pair(
             pair=torch.from_numpy(np.asarray(shard.pair[row])),
             mask=torch.from_numpy(np.asarray(shard.mask[row])),
@@ -75,6 +73,31 @@ class PairDataset(Dataset[Pair]):
             image_id=int(shard.image_id[row]),
             index=index,
         )
+
+    def run(self, first: int, end: int) -> dict[str, Tensor]:
+        """Read the pairs `first` to `end` - 1, all of one shard, as a batch: several times faster than one by one."""
+        name, row = self.place(first)
+        rows = slice(row, row + end - first)
+        shard = self._shard(name)
+        assert rows.stop <= len(shard.kind), f"pairs {first} to {end - 1} are not all in {name}"
+        return {
+            "pair": torch.from_numpy(np.asarray(shard.pair[rows])),
+            "mask": torch.from_numpy(np.asarray(shard.mask[rows])),
+            "kind": torch.from_numpy(shard.kind[rows].astype(np.int64)),
+            "image_id": torch.from_numpy(shard.image_id[rows]),
+            "index": torch.arange(first, end),
+        }
+
+    def kinds(self) -> npt.NDArray[np.uint8]:
+        """The kind of every pair, a position in `pipeline.shards.KINDS`."""
+        return np.concatenate([self._shard(name).kind for name in self.names])
+
+    def place(self, index: int) -> tuple[str, int]:
+        """The shard that holds a pair, and the pair's number in it."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"pair {index} of {len(self)}")
+        number = bisect_right(self.ends, index)
+        return self.names[number], index - (self.ends[number - 1] if number else 0)
 
     def __getstate__(self) -> dict[str, object]:
         # An open shard holds threads and locks of its process.

@@ -29,8 +29,10 @@ def batch(count=3, height=32, width=64, seed=0):
     return {"pair": pair, "mask": mask, "index": torch.arange(count) + 40}
 
 
-def draws(to_prompt=STILL, to_query=STILL, swap=False):
-    return Draws(np.array([swap]), np.array([[to_prompt, to_query]]), np.array([[NEUTRAL, NEUTRAL]]))
+def draws(to_prompt=STILL, to_query=STILL, swap=False, unchanged=False):
+    return Draws(
+        np.array([swap]), np.array([unchanged]), np.array([[to_prompt, to_query]]), np.array([[NEUTRAL, NEUTRAL]])
+    )
 
 
 def shift(x_px, y_px=0.0):
@@ -88,7 +90,7 @@ def test_a_warped_mask_is_the_warp_of_the_mask_image(seed):
     mask = batch()["mask"].unsqueeze(1)
     images = torch.where(mask.bool(), 1.0, 0.0).expand(-1, 3, -1, -1)[:, None].expand(-1, 2, -1, -1, -1)
     drawn = draw(STRONG, seed, 1, [0, 1, 2], 32, 64)
-    neutral = Draws(drawn.swap, drawn.warp, np.broadcast_to(NEUTRAL, drawn.colour.shape))
+    neutral = Draws(drawn.swap, drawn.unchanged, drawn.warp, np.broadcast_to(NEUTRAL, drawn.colour.shape))
     prepared = views(images, mask.bool(), neutral)
     # Bilinear and nearest sampling may differ where the picture of the mask is neither black nor white.
     flat = (prepared.query[:, :1] - 0.5).abs() > 0.499
@@ -144,6 +146,26 @@ def test_draws_repeat_by_seed_and_differ_by_epoch_and_side():
 
 def test_about_half_of_the_pairs_are_swapped():
     assert 0.4 < draw(STRONG, 0, 1, list(range(400)), 32, 32).swap.mean() < 0.6
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_an_unchanged_pair_is_two_views_of_the_original_without_a_label(swap):
+    images, mask = one()
+    prepared = views(images, mask, draws(swap=swap, unchanged=True))
+    torch.testing.assert_close(prepared.prompt, images[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(prepared.query, images[:, 0], atol=1e-4, rtol=0)
+    assert not prepared.mask.any()
+    assert prepared.valid.all()
+
+
+def test_the_share_of_unchanged_pairs_leaves_the_views_as_they_are():
+    indices = list(range(400))
+    without, some = (draw(STRONG, 0, 1, indices, 32, 32, share) for share in (0.0, 0.25))
+    assert not without.unchanged.any()
+    assert 0.18 < some.unchanged.mean() < 0.32
+    assert draw(STRONG, 0, 1, indices, 32, 32, 1.0).unchanged.all()
+    for name in ("swap", "warp", "colour"):
+        np.testing.assert_array_equal(getattr(without, name), getattr(some, name))
 
 
 def test_colour_stays_in_range_and_keeps_grey_grey():
