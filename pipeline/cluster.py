@@ -28,6 +28,12 @@ WHY_WORKERS_DIE = (
 # A worker keeps no results that it could spill, and one that is paused for what its libraries hold never wakes up.
 ONLY_THE_LIMIT = {f"distributed.worker.memory.{act}": False for act in ("target", "spill", "pause")}
 
+# Dask has its workers give every freed megabyte back to the system: pictures then take longer to get than to fill.
+KEEP_FREED_BYTES = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+}
+
 
 @contextmanager
 def connect(config: Cluster) -> Iterator[Client]:
@@ -45,7 +51,7 @@ def connect(config: Cluster) -> Iterator[Client]:
                 f"cluster.memory_limit = {config.memory_limit!r}: an idle worker takes nearly {LEAST_MEMORY}; give more"
             )
         with (
-            dask.config.set(ONLY_THE_LIMIT),
+            dask.config.set(ONLY_THE_LIMIT | KEEP_FREED_BYTES),
             LocalCluster(
                 n_workers=config.workers,
                 threads_per_worker=1,

@@ -1,5 +1,6 @@
 """Shards made by real Dask worker processes."""
 
+import os
 import pickle
 from functools import partial
 
@@ -127,3 +128,10 @@ def test_other_parameters_make_every_shard_again(workspace, tmp_path):
     second, _ = make(workspace, tmp_path, few.model_copy(update={"seed": 1}))
 
     assert all(a.sha256 != b.sha256 for a, b in zip(first.shards, second.shards, strict=True))
+
+
+def test_workers_do_not_hand_every_freed_megabyte_back_to_the_system():
+    with connect(TWO_WORKERS) as client:
+        kept = client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_")
+
+    assert list(kept.values()) == [str(128 << 20)] * 2
