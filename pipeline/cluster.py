@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+import dask
+from dask.utils import parse_bytes
+from distributed import Client, Future, KilledWorker, LocalCluster, wait
 from distributed.comm.core import CommClosedError
 
 from configs.cluster import Cluster
@@ -17,6 +19,20 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 JOBS_AHEAD = 2  # per thread: enough that none waits, few enough that the scheduler holds next to nothing
 SECONDS_TO_CONNECT = 30
+SECONDS_WITHOUT_WORKERS = 20  # after which none is expected any more
+LEAST_MEMORY = "100 MiB"
+SCHEDULER_GONE = "the Dask scheduler is gone; what is finished is kept: start it and run the same command again"
+WHY_WORKERS_DIE = (
+    "mostly for want of memory: raise cluster.memory_limit, or start fewer workers; what is finished is kept"
+)
+# A worker keeps no results that it could spill, and one that is paused for what its libraries hold never wakes up.
+ONLY_THE_LIMIT = {f"distributed.worker.memory.{act}": False for act in ("target", "spill", "pause")}
+
+# Dask has its workers give every freed megabyte back to the system: pictures then take longer to get than to fill.
+KEEP_FREED_BYTES = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+}
 
 
 @contextmanager
@@ -24,12 +40,18 @@ def connect(config: Cluster) -> Iterator[Client]:
     """A client of the configured cluster, closed on leaving; workers started here end with it.
 
     Raises:
-        BadRequest: no scheduler answers at `cluster.address`, or it has no worker.
+        BadRequest: no scheduler answers at `cluster.address`, or it has no worker; `cluster.memory_limit` is too low
+            for a worker to start.
     """
     # Its tracebacks would bury the one line that says what happened (`run_jobs`).
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     if config.address is None:
+        if parse_bytes(config.memory_limit) < parse_bytes(LEAST_MEMORY):
+            raise BadRequest(
+                f"cluster.memory_limit = {config.memory_limit!r}: an idle worker takes nearly {LEAST_MEMORY}; give more"
+            )
         with (
+            dask.config.set(ONLY_THE_LIMIT | KEEP_FREED_BYTES),
             LocalCluster(
                 n_workers=config.workers,
                 threads_per_worker=1,
@@ -64,37 +86,44 @@ def run_jobs(client: Client, work: Callable[[Job], Result], jobs: Sequence[Job])
     done again; workers may join at any time. An exception of a job is raised here.
 
     Raises:
-        Failure: a job's workers died time after time, the scheduler is gone, or a job could not read or write.
+        Failure: a job's workers died time after time, none is left, the scheduler is gone, or a job could not read or
+            write.
     """
     waiting = iter(jobs)
     running: dict[Future[Result], Job] = {}
-    completed = as_completed()
     while True:
         try:
             window = JOBS_AHEAD * max(sum(client.nthreads().values()), 1)
             for job in islice(waiting, max(window - len(running), 0)):
                 # Impure: the result of an equal earlier call must not be handed out; the file it made may be gone.
-                future = client.submit(work, job, pure=False)
-                running[future] = job
-                completed.add(future)
+                running[client.submit(work, job, pure=False)] = job
             if not running:
                 return
-            finished = next(completed)
-            job = running.pop(finished)
-            result = finished.result()
-        except KilledWorker as error:
-            raise Failure(
-                f"{_name(job)}: {error.allowed_failures + 1} workers died one after another while they made it, mostly "
-                "for want of memory; raise cluster.memory_limit or start fewer workers; what is finished is kept"
-            ) from None
+            finished = _wait(client, list(running))
         except (CancelledError, CommClosedError):
-            raise Failure(
-                "the Dask scheduler is gone; what is finished is kept: start it and run the same command again"
-            ) from None
-        except OSError as error:
-            raise Failure(f"{_name(job)}: {error}; what is finished is kept") from None
-        yield result
+            raise Failure(SCHEDULER_GONE) from None
+        for future in finished:
+            yield _result(future, running.pop(future))
 
 
-def _name(job: object) -> str:
-    return str(getattr(job, "name", job))
+def _wait(client: Client, futures: list["Future[Result]"]) -> list["Future[Result]"]:
+    """Those of the futures that are finished, at least one."""
+    while True:
+        try:
+            return list(wait(futures, timeout=SECONDS_WITHOUT_WORKERS, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if not client.nthreads():
+                raise Failure(f"no worker is left; {WHY_WORKERS_DIE}") from None
+
+
+def _result(future: "Future[Result]", job: Job) -> Result:
+    name = str(getattr(job, "name", job))
+    try:
+        return future.result()
+    except KilledWorker as error:
+        times = error.allowed_failures + 1
+        raise Failure(f"{name}: {times} workers died one after another while they made it; {WHY_WORKERS_DIE}") from None
+    except (CancelledError, CommClosedError):
+        raise Failure(SCHEDULER_GONE) from None
+    except OSError as error:
+        raise Failure(f"{name}: {error}; what is finished is kept") from None

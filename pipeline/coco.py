@@ -1,6 +1,7 @@
 """Reading a COCO instances file: checked structure, and every instance as one run-length mask or a reason why not."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ SECTIONS: Final[dict[str, dict[str, type]]] = {
     "annotations": {"id": int, "image_id": int},
 }
 MIN_POLYGON_NUMBERS = 6  # three corners
+FARTHEST_SIDES = 10  # of the image, that a polygon may reach outside of it
 
 
 class UnusableInstanceError(Exception):
@@ -29,7 +31,7 @@ class Annotations:
 
     images: dict[int, dict[str, Any]]  # image id -> its entry
     instances: dict[int, list[dict[str, Any]]]  # image id -> its annotations, in id order
-    orphans: int  # annotations of images that the file does not list
+    refused: Counter[str]  # why annotations are not among them -> how many
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -49,13 +51,17 @@ def read_annotations(path: Path) -> Annotations:
             f"{path}: {len(content['images']) - len(images)} image ids stand more than once; make them unique"
         )
     instances: dict[int, list[dict[str, Any]]] = {image_id: [] for image_id in images}
-    orphans = 0
+    refused = Counter[str]()
+    taken: set[int] = set()
     for annotation in sorted(content["annotations"], key=lambda annotation: annotation["id"]):
-        if annotation["image_id"] in instances:
-            instances[annotation["image_id"]].append(annotation)
+        if annotation["image_id"] not in instances:
+            refused["of an image that is not listed"] += 1
+        elif annotation["id"] in taken:  # the first in the file is kept: a record names instances by id
+            refused["of an id that stands more than once"] += 1
         else:
-            orphans += 1
-    return Annotations(images, instances, orphans)
+            taken.add(annotation["id"])
+            instances[annotation["image_id"]].append(annotation)
+    return Annotations(images, instances, refused)
 
 
 def run_lengths(segmentation: Any, height: int, width: int) -> bytes:
@@ -106,21 +112,60 @@ def bounding_box(counts: bytes, height: int, width: int) -> tuple[int, int, int,
 def _encode_polygons(polygons: Sequence[Any], height: int, width: int) -> Any:
     if not polygons:
         raise UnusableInstanceError("no segmentation")
-    whole = [polygon for polygon in polygons if len(polygon) >= MIN_POLYGON_NUMBERS and len(polygon) % 2 == 0]
+    whole = [corners for polygon in polygons if len(corners := _corners(polygon)) >= MIN_POLYGON_NUMBERS]
     if not whole:
         raise UnusableInstanceError("degenerate polygon")
+    # pycocotools walks along every edge, pixel by pixel, wherever it leads.
+    if max(abs(number) for corners in whole for number in corners) > FARTHEST_SIDES * max(height, width):
+        raise UnusableInstanceError("polygon far outside the image")
     return mask_api.merge(mask_api.frPyObjects(whole, height, width))
+
+
+def _corners(polygon: Any) -> list[float]:
+    """The numbers of a polygon; none if they are odd in number."""
+    try:
+        numbers = np.asarray(polygon)
+    except ValueError:  # lists of different lengths
+        raise UnusableInstanceError("polygon of other things than numbers") from None
+    if numbers.size == 0:
+        return []
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        raise UnusableInstanceError("polygon of other things than numbers")
+    return [] if len(numbers) % 2 else [float(number) for number in polygon]
 
 
 def _encode_run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> Any:
     counts, size = segmentation.get("counts"), segmentation.get("size")
     if counts is None or size != [height, width]:
         raise UnusableInstanceError("run lengths of another size")
-    if isinstance(counts, str):
-        return {"size": size, "counts": counts.encode()}
-    if sum(counts) != height * width:
+    compressed = isinstance(counts, str)
+    numbers = _decompressed(counts) if compressed else counts
+    if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise UnusableInstanceError("run lengths of other things than counts")
+    if sum(numbers) != height * width:  # pycocotools would leave the rest of the mask as its memory happens to be
         raise UnusableInstanceError("run lengths do not fill the image")
+    if compressed:
+        return {"size": size, "counts": counts.encode()}
     return mask_api.frPyObjects(dict(segmentation), height, width)
+
+
+def _decompressed(counts: str) -> list[int]:
+    """The run lengths behind COCO's compressed counts: 5 bits a character, each number less the one before the last."""
+    numbers: list[int] = []
+    value, shift = 0, 0
+    for character in counts:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise UnusableInstanceError("run lengths of other things than counts")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if not bits & 0x20:  # the last character of a number; its highest bit is the sign
+            value -= (bits & 0x10) << (shift - 4)
+            numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
+            value, shift = 0, 0
+    if shift:
+        raise UnusableInstanceError("run lengths of other things than counts")
+    return numbers
 
 
 def _read_json(path: Path) -> Any:
@@ -146,3 +191,5 @@ def _check_section(path: Path, content: Any, section: str, fields: Mapping[str, 
             found = entry.get(field) if isinstance(entry, dict) else None
             if type(found) is not wanted:
                 raise BadRequest(f"{path}: {section}[{number}].{field} = {found!r}; wanted {wanted.__name__}")
+            if isinstance(found, int) and not 0 <= found < 2**63:
+                raise BadRequest(f"{path}: {section}[{number}].{field} = {found}; wanted 0 to 2^63 - 1")

@@ -29,7 +29,10 @@ def decode(data: bytes) -> Image:
     # libjpeg pads a file that was cut short with grey and only warns, so the end mark is looked for here.
     if data.startswith(JPEG_START) and JPEG_END not in data[-TRAILER_BYTES:]:
         raise UnreadableImageError("JPEG without its end mark (cut short)")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED_RGB)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED_RGB)
+    except cv2.error:  # sides or an area beyond OpenCV's limits
+        image = None
     if image is None:
         raise UnreadableImageError("not a readable image")
     return np.asarray(image, np.uint8)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def build_index(
     rows: list[ImageRow] = []
     instances: list[InstanceRow] = []
     skipped: list[Skipped] = []
-    refused = Counter({"of an image that is not listed": annotations.orphans})
+    refused = annotations.refused.copy()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = pool.map(lambda image_id: _check_image(annotations.images[image_id], folder), split)
         for image_id, found in zip(split, track(checks, "index", len(split)), strict=True):
@@ -110,7 +110,7 @@ def build_index(
             f"{folder}: {len(skipped)} of {len(split)} images cannot be used, more than index.max_unreadable_share = "
             f"{max_unreadable_share} (first: {first.file}: {first.reason}); check data.images"
         )
-    return rows, instances, skipped, +refused  # without the zeros
+    return rows, instances, skipped, refused
 
 
 def write_index(
@@ -136,14 +136,28 @@ def write_index(
     return summary
 
 
+def image_path(folder: Path, file: str) -> Path:
+    """The path of an image by its name in the annotations, which may come from anyone.
+
+    A name cannot lead out of the folder. Links that lie in the folder are followed: the folder is its owner's, and DVC
+    itself may have made them.
+
+    Raises:
+        UnreadableImageError: the name leads out of the folder, or is no name of a file.
+    """
+    name = PurePosixPath(file)
+    if name.is_absolute() or ".." in name.parts:
+        raise UnreadableImageError("its name leads out of the image folder")
+    if "\0" in file or not file.isprintable():  # lone surrogates, which stand for bytes that are not UTF-8, are not
+        raise UnreadableImageError("its name is not printable UTF-8")
+    return folder / name
+
+
 def _check_image(entry: dict[str, Any], folder: Path) -> str | Skipped:
     """The content hash of an image, or why it cannot be used."""
     file = entry["file_name"]
     try:
-        path = folder / file
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise UnreadableImageError("its name leads out of the image folder")
-        data = read_bytes(path)
+        data = read_bytes(image_path(folder, file))
         found, wanted = decode(data).shape[:2], (entry["height"], entry["width"])
         if found != wanted:
             raise UnreadableImageError(f"is {found[0]}x{found[1]}, its annotation says {wanted[0]}x{wanted[1]}")

@@ -7,12 +7,13 @@ Item `i` of a split is pair `i % pairs_per_image` of its image `i // pairs_per_i
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, Failure
 from configs.synth import Synth, SynthParams
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
@@ -85,7 +86,7 @@ def plan_pairs(
 def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     """Make one shard of data/pairs (runs on a Dask worker)."""
     cv2.setNumThreads(1)  # the worker processes are the parallelism
-    sources = Sources(task.index, task.inpainted)
+    sources = _sources(task.index, task.inpainted, job.attributes["inputs"]["inpainted"])
     rows = sources.index.rows(job.part.split)
     outcomes = Counter[str]()
 
@@ -151,6 +152,15 @@ def area_fault(mask: Mask, config: Synth) -> str | None:
     if share < config.area_share.low:
         return "nothing visible" if share == 0 else "mask too small"
     return "mask too large" if share > config.area_share.high else None
+
+
+@lru_cache(maxsize=1)
+def _sources(index: Path, inpainted: Path, digest: str) -> Sources:
+    """Opened once per process: a shard's donors lie in as many other shards, and opening each takes milliseconds."""
+    sources = Sources(index, inpainted)
+    if sources.digest != digest:
+        raise Failure(f"{inpainted}: changed since the run began; run `dvc repro` again")
+    return sources
 
 
 def as_new_pair(made: Made) -> NewPair:

@@ -1,5 +1,7 @@
 """Shards made by real Dask worker processes."""
 
+import os
+import pickle
 from functools import partial
 
 import pytest
@@ -14,6 +16,7 @@ from pipeline.shards import MANIFEST, read_manifest, shard_path
 from pipeline.synth import build_pair_shard, plan_pairs
 
 TWO_WORKERS = Cluster(workers=2, memory_limit="1 GiB", address=None)
+THREE_WORKERS = Cluster(workers=3, memory_limit="1 GiB", address=None)
 
 
 @given(st.dictionaries(st.sampled_from(["train", "val"]), st.integers(0, 50)), st.integers(1, 20))
@@ -59,15 +62,24 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
         pass
 
 
-def make(workspace, root, params):
+def test_too_little_memory_for_a_worker_to_start_is_refused():
+    """It would be started and killed for ever."""
+    with (
+        pytest.raises(BadRequest, match=r"cluster\.memory_limit = '50 MiB'"),
+        connect(Cluster(workers=1, memory_limit="50 MiB", address=None)),
+    ):
+        pass
+
+
+def make(workspace, root, params, cluster=TWO_WORKERS):
     """Make the pairs as the stage does; the manifest and the shards' names."""
     task, jobs = plan_pairs(params, root, workspace.index, workspace.inpainted)
-    manifest = build_shards(root, jobs, partial(build_pair_shard, task=task), TWO_WORKERS, "synth")
+    manifest = build_shards(root, jobs, partial(build_pair_shard, task=task), cluster, "synth")
     return manifest, [job.name for job in jobs]
 
 
 def test_worker_processes_make_the_bytes_one_process_makes_and_keep_what_is_there(workspace, tmp_path, capfd):
-    made, names = make(workspace, tmp_path, workspace.params)
+    made, names = make(workspace, tmp_path, workspace.params, THREE_WORKERS)
 
     assert made == read_manifest(workspace.pairs)
     assert made == read_manifest(tmp_path)
@@ -83,7 +95,7 @@ def test_worker_processes_make_the_bytes_one_process_makes_and_keep_what_is_ther
     (tmp_path / "shard_0000.partial-1").mkdir()
     capfd.readouterr()
 
-    again, _ = make(workspace, tmp_path, workspace.params)
+    again, _ = make(workspace, tmp_path, workspace.params, Cluster(workers=1, memory_limit="1 GiB", address=None))
 
     assert again == made
     shown = capfd.readouterr().err
@@ -95,6 +107,19 @@ def test_worker_processes_make_the_bytes_one_process_makes_and_keep_what_is_ther
     assert remade == {lost.name, flipped.name, MANIFEST}
 
 
+def test_a_job_is_small_and_of_one_size_whatever_the_shard_holds(workspace, tmp_path):
+    """No pixels, and not one number per pair, travel through the scheduler."""
+    sizes = []
+    for per_shard in (1, 1000):
+        synth = workspace.params.synth.model_copy(update={"pairs_per_shard": per_shard})
+        params = workspace.params.model_copy(update={"synth": synth})
+        task, jobs = plan_pairs(params, tmp_path, workspace.index, workspace.inpainted)
+        sizes.append(len(pickle.dumps((jobs[-1], task))))
+
+    assert max(sizes) < 8000
+    assert abs(sizes[0] - sizes[1]) < 20
+
+
 def test_other_parameters_make_every_shard_again(workspace, tmp_path):
     synth = workspace.params.synth.model_copy(update={"pairs_per_image": 1})
     few = workspace.params.model_copy(update={"synth": synth})
@@ -103,3 +128,10 @@ def test_other_parameters_make_every_shard_again(workspace, tmp_path):
     second, _ = make(workspace, tmp_path, few.model_copy(update={"seed": 1}))
 
     assert all(a.sha256 != b.sha256 for a, b in zip(first.shards, second.shards, strict=True))
+
+
+def test_workers_do_not_hand_every_freed_megabyte_back_to_the_system():
+    with connect(TWO_WORKERS) as client:
+        kept = client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_")
+
+    assert list(kept.values()) == [str(128 << 20)] * 2

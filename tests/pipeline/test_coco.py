@@ -49,7 +49,21 @@ def test_the_parts_of_a_polygon_are_one_mask():
         ([[1, 1, 2, 2]], "degenerate polygon"),
         ([[20, 20, 30, 20, 30, 30]], "empty mask"),  # outside the frame
         ({"size": [4, 4], "counts": [16]}, "run lengths of another size"),
+        ([[np.nan, 1, 2, 2, 5, 5]], "polygon of other things than numbers"),
+        ([["1", "1", "2", "2", "5", "5"]], "polygon of other things than numbers"),
+        ([[None] * 6], "polygon of other things than numbers"),
+        ([[[1, 1], [2, 2], [5, 5]]], "polygon of other things than numbers"),
+        ([[1, [2]]], "polygon of other things than numbers"),
+        ([7], "polygon of other things than numbers"),
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "polygon far outside the image"),
         ({"size": [8, 9], "counts": [3, 3]}, "run lengths do not fill the image"),
+        ({"size": [8, 9], "counts": [80, -8]}, "run lengths of other things than counts"),
+        ({"size": [8, 9], "counts": ["72"]}, "run lengths of other things than counts"),
+        ({"size": [8, 9], "counts": 72}, "run lengths of other things than counts"),
+        ({"size": [8, 9], "counts": ""}, "run lengths do not fill the image"),
+        ({"size": [8, 9], "counts": "~~~"}, "run lengths of other things than counts"),
+        ({"size": [8, 9], "counts": "1000"}, "run lengths do not fill the image"),
+        ({"size": [8, 9], "counts": "\u00e9"}, "run lengths of other things than counts"),
     ],
 )
 def test_an_annotation_without_a_mask_is_refused_with_a_reason(segmentation, reason):
@@ -67,6 +81,8 @@ def test_an_annotation_without_a_mask_is_refused_with_a_reason(segmentation, rea
         (json.dumps({"images": [], "annotations": []}).encode(), "`images` is empty"),
         (json.dumps({"images": [{"id": "1"}], "annotations": []}).encode(), r"images\[0\].id = '1'; wanted int"),
         (json.dumps({"images": [IMAGE, IMAGE], "annotations": []}).encode(), "1 image ids stand more than once"),
+        (json.dumps({"images": [IMAGE | {"id": -1}], "annotations": []}).encode(), r"id = -1; wanted 0 to 2\^63 - 1"),
+        (json.dumps({"images": [IMAGE | {"id": 2**70}], "annotations": []}).encode(), r"wanted 0 to 2\^63 - 1"),
         (json.dumps({"images": [IMAGE], "annotations": [7]}).encode(), r"annotations\[0\].id = None; wanted int"),
     ],
 )
@@ -86,13 +102,13 @@ def test_a_missing_file_names_the_parameter(tmp_path):
         read_annotations(tmp_path / "gone.json")
 
 
-def test_annotations_of_unknown_images_are_counted(tmp_path):
+def test_annotations_of_unknown_images_and_ids_taken_are_counted(tmp_path):
     path = tmp_path / "instances.json"
-    path.write_text(
-        json.dumps({"images": [IMAGE], "annotations": [{"id": 1, "image_id": 1}, {"id": 2, "image_id": 5}]})
-    )
+    ids = [(1, 1), (2, 5), (3, 1), (3, 1)]
+    annotations = [{"id": number, "image_id": image, "place": place} for place, (number, image) in enumerate(ids)]
+    path.write_text(json.dumps({"images": [IMAGE], "annotations": annotations}))
 
     found = read_annotations(path)
 
-    assert found.orphans == 1
-    assert [annotation["id"] for annotation in found.instances[1]] == [1]
+    assert found.refused == {"of an image that is not listed": 1, "of an id that stands more than once": 1}
+    assert [annotation["place"] for annotation in found.instances[1]] == [0, 2]

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
@@ -14,90 +15,141 @@ import pytest
 from tests.stages.conftest import PATIENCE_S
 
 BUCKET = "bucket"
+STORED = {"inpaint__store": f"s3://{BUCKET}/inpainted", "synth__store": f"s3://{BUCKET}/pairs/"}
 
 
-def start(*command: str, env: dict[str, str], log: Path) -> subprocess.Popen:
-    program = str(Path(sys.executable).parent / command[0])
-    with log.open("w") as stream:
-        return subprocess.Popen([program, *command[1:]], env=env, stdout=stream, stderr=stream)
+class Service:
+    """A server of the environment's, ended on leaving; what it prints goes to a file."""
 
+    def __init__(self, log: Path, *command: str, env: dict[str, str] | None = None) -> None:
+        self.log = log
+        program = str(Path(sys.executable).parent / command[0])
+        with log.open("w") as stream:
+            self.process = subprocess.Popen([program, *command[1:]], env=env, stdout=stream, stderr=stream)
 
-def wait_for(log: Path, text: str) -> str:
-    """The rest of the line behind `text` once a log has it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while text not in log.read_text():
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
-    return log.read_text().partition(text)[2].split()[0]
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def says(self, text: str) -> str:
+        """The word behind `text` once it is printed."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        return self.log.read_text().partition(text)[2].split()[0]
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory):
-    """The environment of programs that use the servers: moto's S3 server, a Dask scheduler and two workers."""
+def remote(project, tmp_path_factory):
+    """The small project with its shards in the store, and the store's client."""
     logs = tmp_path_factory.mktemp("logs")
-    started = [start("moto_server", "--port", "0", env=dict(os.environ), log=logs / "s3")]
-    try:
-        endpoint = wait_for(logs / "s3", "Running on ").rstrip("\x1b[0m")
-        settings = {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "tester",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        started += [
-            start(
-                "dask",
-                "scheduler",
-                "--port",
-                "0",
-                "--dashboard-address",
-                ":0",
-                env=dict(os.environ),
-                log=logs / "scheduler",
-            )
-        ]
-        address = wait_for(logs / "scheduler", "Scheduler at:")
-        yield settings, address, started, logs
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture(scope="module")
-def remote(project, services):
-    """The small project with both datasets in the store, and its S3 client."""
-    settings, address, started, logs = services
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        # As a user would: in the project's folder, with its environment.
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        server = stack.enter_context(Service(logs / "s3", "moto_server", "--port", "0"))
+        patch.setenv("AWS_ENDPOINT_URL", server.says("Running on ").removesuffix("\x1b[0m"))
+        patch.setenv("AWS_ACCESS_KEY_ID", "tester")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        env = project.environment | {"PYTHONPATH": str(project.root)}
+        command = ("dask", "scheduler", "--port", "0", "--dashboard-address", ":0")
+        scheduler = stack.enter_context(Service(logs / "scheduler", *command, env=env))
+        address = scheduler.says("Scheduler at:")
         for number in range(2):
-            env = project.environment | {"PYTHONPATH": str(project.root)}
-            started.append(
-                start("dask", "worker", address, "--nthreads", "1", "--no-nanny", env=env, log=logs / f"worker{number}")
-            )
+            worker = ("dask", "worker", address, "--nthreads", "1", "--no-nanny")
+            stack.enter_context(Service(logs / f"worker{number}", *worker, env=env))
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET)
-        project.set(
-            cluster__address=address, inpaint__store=f"s3://{BUCKET}/inpainted", synth__store=f"s3://{BUCKET}/pairs/"
-        )
+        project.set(cluster__address=address, **STORED)
         yield project, s3
+        s3.close()
 
 
-def manifest(project, name="pairs") -> dict:
+def manifest(project, name: str) -> dict:
     return json.loads((project.root / "data" / name / "manifest.json").read_text())
 
 
-def keys(s3) -> dict[str, str]:
-    """What the bucket holds: key -> time of writing."""
+def written(s3) -> dict[str, str]:
+    """What the bucket holds: key -> content hash and time of writing."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    return {found["Key"]: str(found["LastModified"]) for page in pages for found in page.get("Contents", [])}
+    return {found["Key"]: f"{found['ETag']} {found['LastModified']}" for page in pages for found in page["Contents"]}
 
 
-def test_x(remote):
+def test_shards_made_by_hand_started_workers_into_s3_are_those_made_at_home(remote):
     project, s3 = remote
-    print(project.run("dvc", "repro", "synth"))
-    print(list(keys(s3))[:20], manifest(project))
-    print(project.run("python", "-m", "pipeline.inspect", "shard_0000", "--verify"))
-    assert 0
+
+    shown = project.run("dvc", "repro", "synth")
+
+    assert "synth: Dask dashboard at http://" in shown
+    assert "synth pairs: 48 of 48 done" in shown
+    stored = {name: manifest(project, name) for name in ("inpainted", "pairs")}
+    for name, content in stored.items():
+        assert content["store"].startswith(f"s3://{BUCKET}/{name}/")
+        assert [path.name for path in (project.root / "data" / name).iterdir()] == ["manifest.json"]
+        keys = [key for key in written(s3) if key.startswith(f"{name}/")]
+        assert {key.split("/")[2] for key in keys} == {f"{shard['name']}.zarr" for shard in content["shards"]}
+    assert "made again to the byte" in project.run("python", "-m", "pipeline.inspect", "all", "--verify")
+    project.run("python", "-m", "pipeline.inspect", "shard_0001", "--root", "data/inpainted", "--png", "sheet.png")
+
+    project.set(cluster__address=None, inpaint__store=None, synth__store=None)
+    project.run("dvc", "repro", "synth")
+
+    for name, content in stored.items():
+        assert manifest(project, name) == content | {"store": None}
+    project.run("git", "commit", "--quiet", "--all", "--message", "shards at home")
+
+
+def test_a_lost_or_damaged_shard_of_the_store_is_found_and_it_alone_made_again(remote):
+    project, s3 = remote
+    project.set(synth__store=STORED["synth__store"])
+    assert "synth: 7 of 7 shards are already there and kept" in project.run("python", "-m", "stages.synth")
+    before, folder = written(s3), manifest(project, "pairs")["store"].removeprefix(f"s3://{BUCKET}/")
+    lost, damaged = f"{folder}/shard_0002.zarr/mask/c/0/0/0", f"{folder}/shard_0004.zarr/pair/c/0/0/0/0/0"
+    data = bytearray(s3.get_object(Bucket=BUCKET, Key=damaged)["Body"].read())
+    data[len(data) // 2] ^= 1
+    s3.delete_object(Bucket=BUCKET, Key=lost)
+    s3.put_object(Bucket=BUCKET, Key=damaged, Body=bytes(data))
+
+    shown = project.run("python", "-m", "pipeline.inspect", "all", "--verify", status=1)
+
+    assert "shard_0002: mask/c/0/0/0 is gone" in shown
+    assert "shard_0004: the bytes of pair/c/0/0/0/0/0 are not those that were written" in shown
+    assert "Traceback" not in shown
+    shown = project.run("python", "-m", "stages.synth")
+    assert "synth: 5 of 7 shards are already there and kept" in shown
+    after = written(s3)
+    changed = {key.split("/")[2] for key in after if after[key] != before.get(key)}
+    assert changed == {"shard_0002.zarr", "shard_0004.zarr"}
+    assert {key: tag.split()[0] for key, tag in after.items()} == {key: tag.split()[0] for key, tag in before.items()}
+
+
+@pytest.mark.parametrize("url", ["s3://nowhere/pairs", "gopher://bucket/pairs"])
+def test_a_store_that_cannot_be_written_is_one_line(remote, url):
+    project, _ = remote
+    project.set(synth__store=url)
+
+    shown = project.run("python", "-m", "stages.synth", status=2)
+
+    assert f"error: {url}" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_local_dataset_is_pushed_and_pulled(remote):
+    project, _ = remote
+    project.run("dvc", "remote", "add", "--default", "lake", f"s3://{BUCKET}/dvc")
+    project.run("dvc", "remote", "modify", "lake", "endpointurl", os.environ["AWS_ENDPOINT_URL"])
+    project.run("git", "checkout", "params.yaml")
+    project.run("dvc", "repro", "synth")
+    made = manifest(project, "pairs")
+
+    project.run("dvc", "push", "synth")
+    shutil.rmtree(project.root / ".dvc" / "cache")
+    shutil.rmtree(project.root / "data" / "pairs")
+    project.run("dvc", "pull", "synth")
+
+    assert manifest(project, "pairs") == made
+    assert made["store"] is None
+    assert "made again to the byte" in project.run("python", "-m", "pipeline.inspect", "all", "--verify")
