@@ -72,6 +72,7 @@ class Loop:
         self.out = out
         self.curves = curves
         self.facts = facts
+        self.epochs = math.ceil(learner.steps / len(feed.batch_sizes))
         self.select_by = SELECT_BY[self.recipe.select_by]
         self.pace = Pace()
         self._end_of_work: torch.cuda.Event | None = None
@@ -114,7 +115,7 @@ class Loop:
         learner.network.train()
         batches = islice(self.feed.epoch(epoch, progress.batch), learner.steps - progress.step)
         pending: _Pending | None = None
-        with Display(f"epoch {epoch} of {self.recipe.epochs}", sum(self.feed.batch_sizes), shown=self.leads) as display:
+        with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.leads) as display:
             # A loss is waited for when the next batch has been fetched, so that a GPU works while the CPU reads.
             for batch in self.pace.waiting(batches, self._is_busy):
                 self._settle(pending, display)
@@ -166,7 +167,7 @@ class Loop:
             if best_epoch(progress.history, self.select_by) == epoch:
                 save_best(self.out, learner, progress, self.facts)
             save_last(self.out, learner, progress, self.facts)
-        self._say(f"epoch {epoch}/{self.recipe.epochs}: {describe(progress.history[-1])}, {self.pace}")
+        self._say(f"epoch {epoch}/{self.epochs}: {describe(progress.history[-1])}, {self.pace}")
 
     def _validate(self) -> dict[str, float]:
         network, augment, seed = self.learner.network.eval(), self.recipe.augment, self.learner.seed

@@ -1,0 +1,197 @@
+"""What a variant of the recipe learns from the same pairs: variants x seeds, one table, two baselines without training.
+
+    python -m benchmarks.learning --params configs/coco400.yaml --pairs data/pairs --out runs --seeds 0 1 2 \\
+        --minutes 20 --benchmark hazelnut=../hazelnut_toy --variant paper --variant cosine model.similarity=cosine \\
+        --variant best model.similarity=cosine model.levels=4 model.fusion=concat+absdiff
+
+A variant is a name and what it changes in the params file. Budgets are pairs, so that a busy machine changes no result:
+`--max-pairs` is the same for all; `--minutes` is turned into pairs by the variant's own speed, measured once (over
+`--probe-pairs` of them) and kept in the run's folder. Each run is the stage `train` in a folder of its own,
+`out/<variant>/seed_<n>`, where its checkpoints, curves and pictures stay: the same command goes on after an
+interruption, and only adds to the table what is new. A variant may also bring its own pairs: `pairs=other/folder`.
+
+Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
+warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
+above 0.5. Benchmarks: one prompt a category, drawn by seed. """
+
+import argparse
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.held_out import BASELINES, benchmark_scores, false_positive_rates, val_scores
+from configs.everything import Everything
+from configs.section import load
+from model.metauas import MetaUAS
+from model.record import best_epoch
+from pipeline.provenance import ROOT
+
+KINDS = ("all", "inpaint", "paste", "local")
+PATIENCE_EPOCHS = 1_000_000  # the budget ends a run, not this
+
+
+def variant(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """`name key=value ...` -> the name and the changes."""
+    name, *changes = words
+    pairs = (change.partition("=") for change in changes)
+    return name, {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def changed(params: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `params` with `changes` to existing keys such as `train.lr`."""
+    copy: dict[str, Any] = json.loads(json.dumps(params))
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        place = copy
+        for section in sections:
+            place = place.get(section, {})
+        if last not in place:
+            raise SystemExit(f"error: {key}: no such parameter; wanted one of the params file, as in train.lr=1.0e-3")
+        place[last] = value
+    return copy
+
+
+def train(folder: Path, params: Mapping[str, Any], pairs: Path) -> float:
+    """Run the stage `train` in `folder`; the pairs per second that it says it learned from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
+    link = folder / "data" / "pairs"
+    if not link.is_symlink():
+        link.symlink_to(pairs.resolve())
+    (folder / "params.yaml").write_text(yaml.safe_dump(dict(params), sort_keys=False))
+    load(Everything, folder / "params.yaml")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with (folder / "log.txt").open("a") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "stages.train"], cwd=folder, env=environment, stdout=log, check=False
+        )
+    if done.returncode:
+        raise SystemExit(f"{folder}: training ended with status {done.returncode}; see {folder}/log.txt")
+    return float(re.findall(r"^train: ([0-9.]+) pairs/s", (folder / "log.txt").read_text(), re.MULTILINE)[-1])
+
+
+def history(folder: Path) -> tuple[list[dict[str, float]], dict[str, Any]]:
+    content = torch.load(folder / "models" / "metauas" / "last.ckpt", map_location="cpu", weights_only=True)
+    return content["progress"]["history"], content["metauas"]["train"]
+
+
+def budget(folder: Path, params: dict[str, Any], pairs: Path, minutes: float, probe_pairs: int) -> int:
+    """How many pairs a variant learns from in `minutes`; measured once."""
+    kept = folder / "budget.json"
+    if not kept.exists():
+        probe = changed(params, {"train.max_pairs": probe_pairs, "train.epochs": PATIENCE_EPOCHS})
+        rate = train(folder / "probe", probe, pairs)
+        kept.write_text(json.dumps({"pairs_per_s": rate, "pairs": round(rate * minutes * 60), "minutes": minutes}))
+    return int(json.loads(kept.read_text())["pairs"])
+
+
+def learned(options: argparse.Namespace, params: dict[str, Any], name: str, pairs: Path, seed: int) -> dict[str, Any]:
+    """Train one variant with one seed, unless it is done, and score it."""
+    folder = options.out / name / f"seed_{seed}"
+    kept = folder / "result.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text()))
+    params = changed(params, {"seed": seed})
+    count = options.max_pairs or budget(options.out / name, params, pairs, options.minutes, options.probe_pairs)
+    rate = train(folder, changed(params, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
+    points, recipe = history(folder)
+    best = points[best_epoch(points, {"val_loss": "val/loss"}.get(recipe["select_by"], "val/pixel_ap/all")) - 1]
+    network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
+    result = {
+        "pairs": count,
+        "pairs_per_s": rate,
+        "val": {kind: best.get(f"val/pixel_ap/{kind}", math.nan) for kind in KINDS},
+        "unchanged": false_positive_rates(network, pairs, params["train"]["augment"], seed),
+        "benchmarks": {each: benchmark_scores(network, root, seed) for each, root in options.benchmark},
+    }
+    kept.write_text(json.dumps(result, indent=1))
+    return result
+
+
+def compared(options: argparse.Namespace, params: dict[str, Any], name: str, pairs: Path) -> dict[str, dict[str, Any]]:
+    """The baselines on the same val pairs and benchmarks, with the encoder of a variant."""
+    folder = options.out / name / f"seed_{options.seeds[0]}"
+    network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
+    results: dict[str, dict[str, Any]] = {}
+    val = val_scores(network, pairs, params["train"]["augment"], options.seeds[0])
+    roots = {each: benchmark_scores(network, root, options.seeds[0], BASELINES) for each, root in options.benchmark}
+    for method in BASELINES:
+        results[method] = {"val": val[method], "benchmarks": {each: {method: roots[each][method]} for each in roots}}
+    return results
+
+
+def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+    table = Table(title="Pixel AP on the val pairs; image-level and pixel-level scores on benchmarks")
+    roots = [each for each, _ in options.benchmark]
+    headings = ["variant", "seed", "pairs", "pairs/s", "minutes", *(f"val {kind}" for kind in KINDS), "image FP"]
+    for heading in [*headings, "pixel FP", *(f"{root} {score}" for root in roots for score in ("I-AUROC", "P-AP"))]:
+        table.add_column(heading, justify="left" if heading == "variant" else "right")
+    for name, seed, result in rows:
+        trained = "pairs" in result
+        cells = [name, seed]
+        cells += (
+            [
+                str(result["pairs"]),
+                f"{result['pairs_per_s']:.1f}",
+                f"{result['pairs'] / result['pairs_per_s'] / 60:.1f}",
+            ]
+            if trained
+            else ["", "", ""]
+        )
+        cells += [_number(result["val"].get(kind)) for kind in KINDS]
+        unchanged = result.get("unchanged", {})
+        cells += [_number(unchanged.get("images")), _number(unchanged.get("pixels"))]
+        for root in roots:
+            ((_, scores),) = result["benchmarks"][root].items()
+            cells += [_number(scores["I-AUROC"]), _number(scores["P-AP"])]
+        table.add_row(*cells)
+    Console(width=40 + 11 * len(table.columns)).print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=ROOT / "params.yaml", help="what all variants start from")
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of shards")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--variant", nargs="+", action="append", required=True, metavar=("NAME", "KEY=VALUE"))
+    parser.add_argument("--benchmark", action="append", default=[], metavar="NAME=ROOT", help="in the MVTec layout")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--max-pairs", type=int, help="to learn from, in each run")
+    which.add_argument("--minutes", type=float, help="of training, in each run, turned into pairs once a variant")
+    parser.add_argument("--probe-pairs", type=int, default=640, help="to measure a variant's speed on (default 640)")
+    options = parser.parse_args()
+    options.benchmark = [tuple(each.split("=", 1)) for each in options.benchmark]
+    params = yaml.safe_load(options.params.read_text())
+    rows, last = [], None
+    for words in options.variant:
+        name, changes = variant(words)
+        pairs = Path(changes.pop("pairs", options.pairs))
+        own = changed(params, changes)
+        for seed in options.seeds:
+            rows.append((name, str(seed), learned(options, own, name, pairs, seed)))
+            show(options, rows)
+        last = own, name, pairs
+    assert last is not None
+    for method, result in compared(options, *last).items():
+        rows.append((f"{method} (no training)", "", result))
+    show(options, rows)
+
+
+if __name__ == "__main__":
+    main()
