@@ -99,6 +99,7 @@ class Tally:
         masks: Masks,
         *,
         valid: Masks | None = None,
+        highest: npt.NDArray[np.float32] | None = None,
         labels: npt.NDArray[np.bool_] | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
@@ -108,6 +109,7 @@ class Tally:
             maps: float32 (N, H, W). An image's score is the highest pixel of its map (paper, section 3.4).
             masks: bool (N, H, W), True where anomalous. Regions are 8-connected.
             valid: bool (N, H, W), False where a pixel is to be ignored.
+            highest: float32 (N,), the score of each image; by default the highest valid pixel.
             labels: bool (N,), True for an anomalous image; by default, whether its mask has a valid pixel.
             names: what to call each image in an error.
 
@@ -124,8 +126,13 @@ class Tally:
             if not np.isfinite(values).all():
                 name = names[place] if names else f"map {place}"
                 raise Failure(f"{name}: the anomaly map holds NaN or infinity; wanted numbers")
-            anomalous = self._add(values, mask, None if valid is None else valid[place])
+            own = None if valid is None else valid[place]
+            anomalous = self._add(values, mask, own)
             self._labels.append(bool(anomalous if labels is None else labels[place]))
+            if highest is not None:
+                self._highest.append(float(highest[place]))
+            else:
+                self._highest.append(float(values.max() if own is None else values.max(where=own, initial=-math.inf)))
 
     def scores(self, aupro: Aupro = "exact") -> Scores:
         """The seven scores of all maps so far, NaN where undefined.
@@ -139,7 +146,7 @@ class Tally:
         normal.add(keys[~labels])
         images = _totals(normal, np.sort(_packed(keys[labels])))
         pixels = _totals(self._normal, self._sorted_anomalous())
-        pro = self._sampled_aupro() if aupro == "200 thresholds" else pixels.overlap / max(1, self._regions)
+        pro = self._sampled_aupro() if aupro == "200 thresholds" else min(pixels.overlap / max(1, self._regions), 1.0)
         return Scores(images.auroc, images.ap, images.f1max, pixels.auroc, pixels.ap, pixels.f1max, pro)
 
     def curve(self, points: int = 256) -> tuple[npt.NDArray[np.float64], ...]:
@@ -167,10 +174,8 @@ class Tally:
         keys = _keys(values)
         if valid is None:
             self._normal.add(keys[~mask])
-            self._highest.append(float(values.max()))
         else:
             self._normal.add(keys[valid & ~mask])
-            self._highest.append(float(values.max(where=valid, initial=-math.inf)))
             mask = mask & valid
         anomalous = bool(mask.any())
         if anomalous:
@@ -313,7 +318,8 @@ def _totals(normal: _Blocks, anomalous: npt.NDArray[np.uint64]) -> _Totals:
         weights = np.add.reduceat(1 / _lower_half(packed), first)
         overlap += float(np.sum(weights * _area_under_ramp(above, level, limit)))
         flagged += keys.size
-    return _Totals(wins / (false * true), ap / true, f1max, overlap / limit)
+    # Sums of many rounded shares may end a hair above 1.
+    return _Totals(min(wins / (false * true), 1.0), min(ap / true, 1.0), f1max, overlap / limit)
 
 
 def _area_under_ramp(

@@ -31,6 +31,7 @@ def test_every_stage_leaves_what_it_promises(finished):
     assert (finished.root / "models/metauas/last.ckpt").is_file()
     assert "| " in (finished.root / "reports/table.md").read_text()
     assert list((finished.root / "reports/pictures").glob("*.png"))
+    assert "data:image/jpeg" in (finished.root / "reports/report.html").read_text()
 
 
 def test_a_second_repro_does_nothing_and_says_so(finished):
@@ -54,7 +55,7 @@ def test_metrics_and_plots_are_shown_by_dvc(finished):
     finished.run("dvc", "plots", "show", "--out", "plots")
 
     page = (finished.root / "plots/index.html").read_text()
-    assert all(curve in page for curve in ("train/loss.tsv", "val/loss.tsv", "all.tsv", "paste.tsv"))
+    assert all(curve in page for curve in ("train/loss.tsv", "val/loss.tsv", "all.tsv", "paste.tsv", "roc.csv", "pr.csv"))
 
 
 def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
