@@ -12,8 +12,8 @@ from model.evaluation import Outcome
 from model.methods import Cost
 from model.metrics import NAMES
 from model.page import page
+from model.paper_scores import TABLES, WHOLE, benchmark_of, plain, published
 from model.pictures import draw_sheet, write_picture
-from model.published import TABLES, WHOLE, benchmark_of, plain, published
 from model.results import ALL, BENCHMARK, MEAN, Row
 
 DIGITS = 6

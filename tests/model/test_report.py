@@ -14,8 +14,8 @@ from model.curves import GRID, Curves
 from model.evaluation import Outcome
 from model.methods import Cost
 from model.metrics import NAMES, Scores, Tally
+from model.paper_scores import benchmark_of, published
 from model.pictures import Strip
-from model.published import benchmark_of, published
 from model.report import in_short, markdown, metrics_tree, notes_of, score_tables, write_csv, write_report
 from model.results import ALL, MEAN, Row, over_categories, over_prompts, pixel_level
 
