@@ -6,16 +6,22 @@ from pydantic import Field
 
 from configs.section import Count, Section
 
+Strategy = Literal["soft", "hard", "none"]
+Similarity = Literal["dot", "scaled", "cosine"]
+Levels = Literal[3, 4]
+Fusion = Literal["concat", "add", "absdiff", "concat+absdiff"]
+Decoder = Literal["unet", "fpn-add", "fpn-cat"]
+
 
 class Model(Section):
-    """The network (paper, section 3.2)."""
+    """The network (paper, section 3.2); its ablations (Table 3) are one parameter each."""
 
     encoder: str
     weights: str
     freeze_encoder: bool
-    alignment: Literal["soft", "hard", "none"]
-    similarity: Literal["dot", "scaled", "cosine"]
-    levels: Literal[3, 4]
-    fusion: Literal["concat", "add", "absdiff", "concat+absdiff"]
-    decoder: Literal["unet"]
+    alignment: Strategy
+    similarity: Similarity
+    levels: Levels
+    fusion: Fusion
+    decoder: Decoder
     decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=5)]

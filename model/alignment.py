@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Strategy = Literal["soft", "hard", "none"]
-Similarity = Literal["dot", "scaled", "cosine"]
-Fusion = Literal["concat", "add", "absdiff", "concat+absdiff"]
+from configs.model import Fusion, Similarity, Strategy
 
+CHUNK = 1024  # rows of an attention map that statistics hold at a time
 START_TEMPERATURE = 20.0  # of cosine similarity; a softmax over cosines in [-1, 1] is nearly flat without one
 
 # What the decoder gets of query q and aligned prompt p (Eq. 2 is "concat"; Table 3 compares).
@@ -43,6 +42,9 @@ class Alignment(nn.Module):
         self.similarity = similarity
         if strategy != "none":
             self.project = nn.Conv2d(channels, channels // 2, kernel_size=1)  # shared by both sides, Eq. 4
+            self.project.requires_grad_(
+                requires_grad=strategy == "soft"
+            )  # nothing can be learned through the choice of one
         if strategy == "soft" and similarity == "cosine":
             # Its logarithm is learned, so a step changes it by a share and it stays positive.
             self.log_temperature = nn.Parameter(torch.tensor(math.log(START_TEMPERATURE)))
@@ -53,26 +55,53 @@ class Alignment(nn.Module):
             return prompt
         # Unscaled products reach hundreds: float16 overflows and bfloat16 rounds them to whole numbers.
         with torch.autocast(query.device.type, enabled=False):
-            prompt, query = prompt.float(), query.float()
-            keys, queries, values = self._keys(prompt), self._keys(query), _tokens(prompt)
-            aligned = self._soft(queries, keys, values) if self.strategy == "soft" else _hard(queries, keys, values)
+            queries, keys = self._compared(prompt.float(), query.float())
+            align = _soft if self.strategy == "soft" else _hard
+            aligned = align(queries, keys, _tokens(prompt.float()))
         return aligned.transpose(1, 2).reshape(query.shape)  # (B, hw, C) -> (B, C, h, w)
 
-    def _keys(self, features: Tensor) -> Tensor:
-        """Features (B, C, h, w) -> what is compared, (B, hw, C // 2)."""
-        projected = _tokens(self.project(features))
-        return projected if self.strategy == "soft" and self.similarity != "cosine" else F.normalize(projected, dim=-1)
+    @torch.no_grad()
+    def statistics(self, prompt: Tensor, query: Tensor) -> tuple[float, float]:
+        """How sharply and how faithfully a level's features (B, C, h, w) are matched.
 
-    def _soft(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Eq. 5 and 6, without holding the (hw, hw) map: (B, hw, C // 2) twice and (B, hw, C) -> (B, hw, C)."""
-        if self.similarity == "cosine":
-            queries = queries * self.log_temperature.exp()
-        scale = keys.shape[-1] ** -0.5 if self.similarity == "scaled" else 1.0
-        # The fused CPU kernel wants keys as wide as values. Zeros change no product; it is twice as fast at /4.
-        padding = (0, values.shape[-1] - keys.shape[-1])
-        queries, keys = F.pad(queries, padding), F.pad(keys, padding)
-        queries, keys, values = queries.unsqueeze(1), keys.unsqueeze(1), values.unsqueeze(1)  # -> (B, 1, hw, C)
-        return F.scaled_dot_product_attention(queries, keys, values, scale=scale).squeeze(1)
+        At most `CHUNK` rows of a (hw, hw) map are held at a time.
+
+        Returns:
+            The attention's entropy in nats, mean over places (0: one prompt place takes all, log(hw): none is told from
+            another; 0 for "hard"), and the share of places whose most similar prompt place is their own. For a prompt
+            that shows the same as the query it should be near 1.
+        """
+        assert self.strategy != "none", "without alignment there is no attention"
+        entropy, same = 0.0, 0
+        with torch.autocast(query.device.type, enabled=False):
+            queries, keys = self._compared(prompt.float(), query.float())
+            places = torch.arange(queries.shape[1], device=query.device)
+            for one, own_keys in zip(queries, keys, strict=True):
+                for rows, expected in zip(torch.split(one, CHUNK), torch.split(places, CHUNK), strict=True):
+                    log_weights = (rows @ own_keys.T).log_softmax(dim=-1)  # (CHUNK, hw)
+                    entropy -= float((log_weights.exp() * log_weights).sum())
+                    same += int((log_weights.argmax(dim=-1) == expected).sum())
+        count = queries.shape[0] * queries.shape[1]
+        return (entropy / count if self.strategy == "soft" else 0.0), same / count
+
+    def _compared(self, prompt: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys (B, hw, C // 2), whose plain product is the similarity."""
+        queries, keys = _tokens(self.project(query)), _tokens(self.project(prompt))
+        if self.strategy == "hard" or self.similarity == "cosine":
+            queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
+        if self.strategy == "hard" or self.similarity == "dot":
+            return queries, keys
+        scale = self.log_temperature.exp() if self.similarity == "cosine" else keys.shape[-1] ** -0.5
+        return queries * scale, keys
+
+
+def _soft(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Eq. 5 and 6, without holding the (hw, hw) map: (B, hw, C // 2) twice and (B, hw, C) -> (B, hw, C)."""
+    # The fused CPU kernel wants keys as wide as values. Zeros change no product; it is twice as fast at /4.
+    padding = (0, values.shape[-1] - keys.shape[-1])
+    queries, keys = F.pad(queries, padding), F.pad(keys, padding)
+    queries, keys, values = queries.unsqueeze(1), keys.unsqueeze(1), values.unsqueeze(1)  # -> (B, 1, hw, C)
+    return F.scaled_dot_product_attention(queries, keys, values, scale=1.0).squeeze(1)
 
 
 def _hard(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 SQUEEZE = 16  # channels per channel of the squeezed middle of SCSE
@@ -23,6 +22,7 @@ class UNetDecoder(nn.Module):
         *skips, deepest = features
         inputs = [deepest, *channels[:-1]]
         taken = [*reversed(skips), 0]
+        self.width = channels[-1]
         self.blocks = nn.ModuleList(
             Block(below, skip, out) for below, skip, out in zip(inputs, taken, channels, strict=False)
         )
@@ -40,18 +40,19 @@ class Block(nn.Module):
 
     def __init__(self, below: int, skip: int, out: int) -> None:
         super().__init__()
+        self.enlarge: nn.Module = nn.Upsample(scale_factor=2, mode="nearest")
         self.attention1 = Attention(below + skip) if skip else nn.Identity()
-        self.conv1 = _conv_bn_relu(below + skip, out)
+        self.conv1: nn.Module = _conv_bn_relu(below + skip, out)
         self.conv2 = _conv_bn_relu(out, out)
         self.attention2 = Attention(out) if skip else nn.Identity()
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """`x` (B, below, h, w) and `skip` (B, skip, 2h, 2w) or None -> (B, out, 2h, 2w)."""
-        x = F.interpolate(x, scale_factor=2, mode="nearest")
-        if skip is not None:
-            x = torch.cat([x, skip], dim=1)
+        if skip is None:
+            return self.conv2(self.conv1(self.enlarge(x)))  # type: ignore[no-any-return]  # modules are typed Any
+        x = torch.cat([self.enlarge(x), skip], dim=1)
         x = self.conv2(self.conv1(self.attention1(x)))
-        return self.attention2(x)  # type: ignore[no-any-return]  # modules are typed Any
+        return self.attention2(x)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -11,13 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
-from model.weights import fit, read_weights
+from model.tensors import fit, read_weights
 
 STRIDES = [2, 4, 8, 16, 32]
 # The EfficientNet of the published network is tapped at its stem, not after its first stage as timm does, and keeps its
-# head of 806,400 parameters that nothing runs: with them it has the 22.1 M parameters that the paper states.
-TAPPED_AT_STEM = re.compile(r"(tf_)?efficientnet_b\d")
-LAST_STAGES = (1, 2, 4, 6)  # of EfficientNet's seven, those whose outputs are at strides 4, 8, 16, 32
+# head of 806,400 parameters that nothing runs: with them it has the 22.1 M parameters that the paper states. Of
+# EfficientViT timm gives nothing at stride 2; its stem is, too. Stages whose outputs are at strides 4, 8, 16, 32:
+TAPPED_AT_STEM = {
+    re.compile(r"(tf_)?efficientnet_b\d"): (1, 2, 4, 6),
+    re.compile(r"efficientvit_b\d"): (0, 1, 2, 3),
+}
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,16 @@ class Encoder(nn.Module):
             state, said = read_weights(weights)
             recipe = recipe or Recipe.of_file(name, weights, said)
         pad_type = recipe.pad_type if recipe else ""
-        self.at_stem = TAPPED_AT_STEM.match(name) is not None
-        self.net, self.channels = _build(name, pad_type, at_stem=self.at_stem, pretrained=weights == "imagenet")
+        # Empty where timm taps all five levels itself.
+        self.stages = next((stages for names, stages in TAPPED_AT_STEM.items() if names.match(name)), ())
+        self.net, self.channels = _build(name, pad_type, self.stages, pretrained=weights == "imagenet")
         if state is not None:
             fit(self.net, state, weights, optional=_all_keys(name))
         self.recipe = recipe or Recipe.of_model(self.net.pretrained_cfg)
         self.frozen = frozen
         self.requires_grad_(not frozen)
+        for unused in ("conv_head", "bn2") if hasattr(self.net, "conv_head") else ():
+            getattr(self.net, unused).requires_grad_(requires_grad=False)
         self.register_buffer("mean", torch.tensor(self.recipe.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(self.recipe.std).view(1, 3, 1, 1), persistent=False)
         self.train()
@@ -89,28 +95,29 @@ class Encoder(nn.Module):
         """Return the features at strides 2, 4, 8, 16 and 32."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = (images - self.mean) / self.std
-            return self._from_stem(x) if self.at_stem else tuple(self.net(x))
+            return self._from_stem(x) if self.stages else tuple(self.net(x))
 
     def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002  # torch's own signature
         """Set the mode; a frozen encoder stays in evaluation mode."""
         return super().train(mode and not self.frozen)
 
     def _from_stem(self, x: Tensor) -> tuple[Tensor, ...]:
-        x = self.net.bn1(self.net.conv_stem(x))  # bn1 includes the activation
+        efficientnet = hasattr(self.net, "conv_stem")
+        x = self.net.bn1(self.net.conv_stem(x)) if efficientnet else self.net.stem(x)  # bn1 includes the activation
         features = [x]
-        for number, stage in enumerate(self.net.blocks):
+        for number, stage in enumerate(self.net.blocks if efficientnet else self.net.stages):
             x = stage(x)
-            if number in LAST_STAGES:
+            if number in self.stages:
                 features.append(x)
         return tuple(features)
 
 
-def _build(name: str, pad_type: str, *, at_stem: bool, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
+def _build(name: str, pad_type: str, stages: Sequence[int], *, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
     """The timm model and its features' channels."""
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
         raise BadRequest(f"model.encoder = {name}: no such timm model; near it: {', '.join(near) or 'none'}")
-    options: dict[str, Any] = {"num_classes": 0} if at_stem else {"features_only": True}
+    options: dict[str, Any] = {"num_classes": 0} if stages else {"features_only": True}
     if pad_type:
         options["pad_type"] = pad_type
     try:
@@ -124,12 +131,18 @@ def _build(name: str, pad_type: str, *, at_stem: bool, pretrained: bool) -> tupl
         ) from None
     except (RuntimeError, TypeError) as error:
         raise BadRequest(f"model.encoder = {name}: timm cannot build it ({error})") from None
-    if at_stem:
-        stages = [net.feature_info[number]["num_chs"] for number in range(1, len(STRIDES))]
-        return net, (net.conv_stem.out_channels, *stages)
+    if stages:
+        if hasattr(net, "head"):  # of EfficientViT: millions of parameters that nothing here runs
+            net.head = nn.Identity()
+        levels = net.feature_info[-len(stages) :]
+        stem = net.conv_stem.out_channels if hasattr(net, "conv_stem") else net.stem.in_conv.conv.out_channels
+        return net, (stem, *(level["num_chs"] for level in levels))
     if net.feature_info.reduction() != STRIDES:
         found = ", ".join(map(str, net.feature_info.reduction()))
-        raise BadRequest(f"model.encoder = {name}: features at strides {found}; wanted 2, 4, 8, 16, 32")
+        raise BadRequest(
+            f"model.encoder = {name}: features at strides {found}; wanted 2, 4, 8, 16, 32, as the decoder doubles the"
+            " resolution level by level; take a model with such a pyramid, for example resnet50"
+        )
     return net, tuple(net.feature_info.channels())
 
 

@@ -146,7 +146,8 @@ class Evaluation:
                 if self.settings.protocol == "paper":
                     outcome.notes += _flips(of_run[-1], len(of_run))
             outcome.rows += map(over_prompts, rows.values())
-            outcome.curves.add({run.name: run.tally for run in runs[::-1]}, main.tally)  # the first of several prompts
+            first = {name: next(run.tally for run in runs if run.name == name) for name in rows}  # of several prompts
+            outcome.curves.add(first, main.tally)
             places = spread([query.defect for query in category.queries], self.settings.sheet_rows)
             outcome.sheets[category.name] = [self._strip(category, main, place) for place in places]
         for name in dict.fromkeys(name for name, _ in repeated):

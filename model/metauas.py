@@ -11,10 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.errors import BadRequest
-from model.alignment import FUSE, FUSED_WIDTH, Alignment, Fusion, Similarity, Strategy
+from configs.model import Decoder, Fusion, Levels, Similarity, Strategy
+from model.alignment import FUSE, FUSED_WIDTH, Alignment
 from model.decoder import UNetDecoder
 from model.encoder import STRIDES, Encoder, Recipe
-from model.weights import read_torch
+from model.fpn import FPNDecoder
+from model.published import ENCODER as PUBLISHED_ENCODER
+from model.published import RECIPE as PUBLISHED_RECIPE
+from model.published import is_published, load_published
+from model.tensors import check_keys, read_torch
 
 CHECKPOINT = "metauas"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1
@@ -35,8 +40,9 @@ class MetaUAS(nn.Module):
         alignment: see `model.alignment.Alignment`, as for `similarity`.
         levels: how many encoder levels are aligned and fused, from the deepest; the rest pass the query's features on.
         fusion: what the decoder gets of both sides (Eq. 2).
-        decoder: "unet".
-        decoder_channels: of its blocks; five reach the input's resolution (paper), four stop at half of it.
+        decoder: "unet" (paper), or a feature pyramid whose levels are merged by "fpn-add" or "fpn-cat" (Table 3c).
+        decoder_channels: of the UNet's blocks; five reach the input's resolution (paper), four stop at half of it. A
+            feature pyramid takes the first two and stops at a quarter.
 
     Raises:
         BadRequest: an argument is unknown, or cannot be had together with another.
@@ -53,18 +59,18 @@ class MetaUAS(nn.Module):
         freeze_encoder: bool = True,
         alignment: Strategy = "soft",
         similarity: Similarity = "dot",
-        levels: int = 3,
+        levels: Levels = 3,
         fusion: Fusion = "concat",
-        decoder: str = "unet",
+        decoder: Decoder = "unet",
         decoder_channels: Sequence[int] = (256, 128, 64, 64, 48),
         recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         _check("alignment", alignment, get_args(Strategy))
         _check("similarity", similarity, get_args(Similarity))
-        _check("levels", levels, (3, 4))
+        _check("levels", levels, get_args(Levels))
         _check("fusion", fusion, get_args(Fusion))
-        _check("decoder", decoder, ("unet",))
+        _check("decoder", decoder, get_args(Decoder))
         _check("number of decoder_channels", len(decoder_channels), (4, 5))
         self.encoder = Encoder(encoder, weights, frozen=freeze_encoder, recipe=recipe)
         self.unaligned = len(STRIDES) - levels
@@ -73,8 +79,13 @@ class MetaUAS(nn.Module):
         self.alignment = nn.ModuleList(Alignment(channels, alignment, similarity) for channels in reversed(aligned))
         self.fusion = fusion
         fused = [channels * FUSED_WIDTH[fusion] for channels in aligned]
-        self.decoder = UNetDecoder([*self.encoder.channels[: self.unaligned], *fused], decoder_channels)
-        self.mask_head = nn.Conv2d(decoder_channels[-1], 1, kernel_size=1)
+        features = [*self.encoder.channels[: self.unaligned], *fused]
+        self.decoder: UNetDecoder | FPNDecoder
+        if decoder == "unet":
+            self.decoder = UNetDecoder(features, decoder_channels)
+        else:
+            self.decoder = FPNDecoder(features, decoder_channels, "add" if decoder == "fpn-add" else "cat")
+        self.mask_head = nn.Conv2d(self.decoder.width, 1, kernel_size=1)
         # Changes are rare: starting near their share spares the first steps (the prior of Lin et al., 2017, RetinaNet).
         nn.init.constant_(cast(Tensor, self.mask_head.bias), math.log(START_SHARE / (1 - START_SHARE)))
         # Twice as fast on a CPU, and what a GPU's tensor cores want.
@@ -115,7 +126,7 @@ class MetaUAS(nn.Module):
         """The prompt's aligned levels at the query's places, each shaped as the query's (Eq. 3-6)."""
         levels = len(self.alignment)
         return [
-            align(p.expand(len(q), -1, -1, -1), q)
+            align(p.expand_as(q), q)
             for align, p, q in zip(self.alignment[::-1], prompt[-levels:], query[-levels:], strict=True)
         ]
 
@@ -129,22 +140,40 @@ class MetaUAS(nn.Module):
             logits = F.interpolate(logits, (height, width), mode="bilinear")
         return logits  # type: ignore[no-any-return]
 
+    def attention_statistics(self, prompt: Features, query: Features) -> dict[int, tuple[float, float]]:
+        """Entropy (nats) and self-match rate of each aligned level's attention; see `Alignment.statistics`.
+
+        Returns:
+            By level l = 2 or 3 .. 5, whose features are at stride 2**l; empty without alignment.
+        """
+        if self.arguments["alignment"] == "none":
+            return {}
+        return {
+            level: cast(Alignment, align).statistics(prompt[level - 1].expand_as(query[level - 1]), query[level - 1])
+            for level, align in zip(range(len(STRIDES), self.unaligned, -1), self.alignment, strict=True)
+        }
+
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """The network of a checkpoint that this project's training wrote, in evaluation mode and with its `size`.
+        """The network of a checkpoint, in evaluation mode: of this project's training, with its `size`, or published.
 
         Raises:
-            BadRequest: no such file, or not such a checkpoint.
+            BadRequest: no such file, neither kind of checkpoint, or one whose tensors do not fit.
         """
         path = Path(path)
         if not path.is_file():
             raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/metauas/best.ckpt")
         content = read_torch(path)
+        if is_published(content):
+            network = cls(PUBLISHED_ENCODER, recipe=PUBLISHED_RECIPE)
+            load_published(network, content, path)
+            return network.eval()
         said = content.get(CHECKPOINT)
         if not isinstance(said, Mapping) or said.get("version") != CHECKPOINT_VERSION:
             found = said.get("version") if isinstance(said, Mapping) else "none"
             raise BadRequest(
-                f"{path}: not a checkpoint of version {CHECKPOINT_VERSION} of this project (found {found})"
+                f"{path}: neither a checkpoint of version {CHECKPOINT_VERSION} of this project (found {found}) nor a"
+                " published one"
             )
         arguments = dict(said["network"])
         network = cls(**arguments | {"weights": "none", "recipe": Recipe(**arguments["recipe"])})
@@ -153,6 +182,7 @@ class MetaUAS(nn.Module):
             for key, value in content["state_dict"].items()
             if key.startswith(STATE_PREFIX)
         }
+        check_keys(network.state_dict(), state, path, cls.__name__)
         network.load_state_dict(state)
         network.size = (said["size"][0], said["size"][1])
         return network.eval()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
 from model.baselines import Compare, Method, distance, enlarge, patches, patches_of_all
-from model.weights import read_torch
+from model.tensors import read_torch
 
 ARCHITECTURE = "ViT-B-16-plus-240"
 FILE = "vit_b_16_plus_240-laion400m_e32-699c4b84.pt"

@@ -144,7 +144,7 @@ class PromptPool:
         """The prompts at `indices` int64 (B,), encoded: as `MetaUAS.compare` wants them, the aligned levels only."""
         if self._encoded:
             return tuple(level[indices.to(level.device)] for level in self._kept)
-        places, back = indices.cpu().unique(return_inverse=True)
+        places, back = torch.unique(indices.cpu(), return_inverse=True)
         images = torch.stack([self._kept[place] for place in places.tolist()]).to(self.descriptors.device)
         return tuple(level[back.to(level.device)] for level in self.network.encode(images)[self.network.unaligned :])
 

@@ -22,7 +22,7 @@ from model.lightning_module import ChangeSegmentation
 from model.metauas import CHECKPOINT, CHECKPOINT_VERSION, MetaUAS
 from model.pairs import Pair, PairDataset
 from model.record import BEST, LAST, Record, WholeFiles, best_epoch, describe, write_curves
-from model.weights import read_torch
+from model.tensors import read_torch
 
 SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
 

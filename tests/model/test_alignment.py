@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -58,6 +60,33 @@ def test_large_products_stay_finite_under_autocast(dtype):
     exact = alignment(prompt, query)
     with torch.autocast("cpu", dtype):
         torch.testing.assert_close(alignment(prompt, query), exact)
+
+
+@pytest.mark.parametrize(("similarity", "scale"), [("dot", 1.0), ("scaled", 6**-0.5), ("cosine", START_TEMPERATURE)])
+def test_statistics_are_those_of_the_whole_map_however_it_is_cut(similarity, scale, monkeypatch):
+    torch.manual_seed(0)
+    alignment = Alignment(12, "soft", similarity)
+    prompt, query = features(1), features(2)
+    k, q = (alignment.project(side).flatten(2) for side in (prompt, query))
+    if similarity == "cosine":
+        k, q = F.normalize(k, dim=1), F.normalize(q, dim=1)
+    weights = torch.softmax(scale * torch.einsum("bcq,bck->bqk", q, k), dim=-1)
+    entropy = torch.special.entr(weights).sum(dim=-1).mean().item()
+    same = (weights.argmax(dim=-1) == torch.arange(24)).double().mean().item()
+    for chunk in (1024, 5):
+        monkeypatch.setattr("model.alignment.CHUNK", chunk)
+        assert alignment.statistics(prompt, query) == pytest.approx((entropy, same), abs=1e-5)
+
+
+def test_an_even_attention_has_the_entropy_of_all_places_and_a_choice_has_none():
+    alignment = Alignment(12, "soft", "dot")
+    torch.nn.init.zeros_(alignment.project.weight)
+    assert alignment.statistics(features(1), features(2))[0] == pytest.approx(math.log(24), abs=1e-5)
+    assert Alignment(12, "hard", "dot").statistics(features(1), features(1)) == (0.0, 1.0)
+
+
+def test_the_learned_temperature_starts_at_twenty():
+    assert Alignment(12, "soft", "cosine").log_temperature.exp().item() == pytest.approx(20)
 
 
 def test_gradients_reach_the_projection_and_the_temperature():

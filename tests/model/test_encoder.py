@@ -96,6 +96,7 @@ def test_a_pickle_of_more_than_tensors_is_refused(tmp_path):
     [
         ("resnet999", "none", "resnet999: no such timm model; near it: resnet"),
         ("convnext_atto", "none", "features at strides 4, 8, 16, 32; wanted 2, 4, 8, 16, 32"),
+        ("test_vit", "none", "features at strides 16, 16, 16; wanted .*; take a model with such a pyramid"),
         ("test_resnet", "nowhere.pth", r"model\.weights = nowhere\.pth: no such file"),
         ("tf_efficientnet_b4.nope", "none", "Invalid pretrained tag"),
     ],

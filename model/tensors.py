@@ -54,16 +54,35 @@ def fit(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, optional:
     Raises:
         BadRequest: keys are missing, unexpected or of another shape.
     """
-    wanted = net.state_dict()
     # Files from before torch 0.4.1 have no counters of batches, and nothing here reads them.
-    missing = [key for key in wanted.keys() - state.keys() if not key.endswith("num_batches_tracked")]
-    unexpected = state.keys() - wanted.keys() - set(optional)
-    shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
-    faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    counters = {key for key in net.state_dict() if key.endswith("num_batches_tracked")}
+    wanted = {key: value for key, value in net.state_dict().items() if key not in counters - state.keys()}
+    check_keys(wanted, state, path, type(net).__name__, optional)
+    net.load_state_dict({key: state[key] for key in wanted}, strict=False)
+
+
+def check_keys(
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, object],
+    path: str | Path,
+    name: str,
+    optional: Iterable[str] = (),
+) -> None:
+    """Hold the `state` of a file against the tensors that the network `name` wants.
+
+    Raises:
+        BadRequest: keys are missing, unexpected (and not `optional`), of another shape, or hold no tensor.
+    """
+    faults = {
+        "missing": wanted.keys() - state.keys(),
+        "unexpected": state.keys() - wanted.keys() - set(optional),
+        "of another shape": [
+            key for key, value in state.items() if key in wanted and getattr(value, "shape", None) != wanted[key].shape
+        ],
+    }
     if any(faults.values()):
         said = "; ".join(f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys)
-        raise BadRequest(f"{path}: keys do not fit {type(net).__name__}: {said}; is it another network's file?")
-    net.load_state_dict({key: value for key, value in state.items() if key in wanted}, strict=False)
+        raise BadRequest(f"{path}: keys do not fit {name}: {said}; is it another network's file?")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -1,0 +1,91 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from model.fast import DoubledConvolution, Pointwise, for_inference
+from model.metauas import MetaUAS
+
+TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8, 8)}
+
+
+def pair(side_px=64, count=2):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.rand(count, 3, side_px, side_px, generator=generator) for _ in range(2)]
+
+
+def lively(network):
+    """Normalisations that do something, as after training."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, low, high in (
+                (module.weight, 0.8, 1.2),
+                (module.bias, -0.1, 0.1),
+                (module.running_mean, -0.1, 0.1),
+                (module.running_var, 0.5, 1.5),
+            ):
+                value.data.uniform_(low, high, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        {},
+        {"decoder_channels": (16, 16, 8, 8)},
+        {"decoder": "fpn-cat", "alignment": "hard"},
+        {"encoder": "tf_efficientnet_b0"},
+        {"encoder": "efficientvit_b0"},
+        {"encoder": "mobilenetv2_100", "similarity": "cosine", "levels": 4},
+    ],
+)
+def test_the_fast_form_is_the_same_network(switch):
+    torch.manual_seed(0)
+    network = lively(MetaUAS(**TINY | switch))
+    fast = for_inference(copy.deepcopy(network))
+    prompt, query = pair()
+    with torch.inference_mode():
+        expected, found = network(prompt, query), fast(prompt, query)
+        wide = fast(prompt[..., :32], query[..., :32])  # any size, not only the probe's
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(found.sigmoid(), expected.sigmoid(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(wide, network(prompt[..., :32], query[..., :32]), atol=2e-4, rtol=1e-4)
+
+
+def test_no_normalisation_is_left_and_nothing_learns():
+    fast = for_inference(MetaUAS(**TINY).eval())
+    ran = {name for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert ran == set()
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+def test_a_normalisation_that_follows_no_convolution_stays():
+    torch.manual_seed(0)
+    network = MetaUAS(**TINY)
+    network.mask_head = nn.Sequential(nn.BatchNorm2d(8), network.mask_head)  # after a ReLU
+    network = lively(network)
+    fast = for_inference(copy.deepcopy(network))
+    assert isinstance(fast.mask_head[0], nn.BatchNorm2d)
+    torch.testing.assert_close(fast(*pair()), network(*pair()), atol=2e-4, rtol=1e-4)
+
+
+@given(height=st.integers(1, 6), width=st.integers(1, 6), batch=st.integers(1, 2), bias=st.booleans())
+def test_convolving_before_doubling_is_convolving_after(height, width, batch, bias):
+    torch.manual_seed(0)
+    convolve = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, bias=bias), nn.ReLU())
+    x = torch.randn(batch, 3, height, width)
+    expected = convolve(nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
+    torch.testing.assert_close(DoubledConvolution(convolve)(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_pointwise_convolution_is_a_product(memory_format):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 5, 1)
+    x = torch.randn(2, 3, 4, 6).to(memory_format=memory_format)
+    torch.testing.assert_close(Pointwise(convolution)(x), convolution(x))
