@@ -57,9 +57,11 @@ def patches_of_all(patches: Tensor, shots: int) -> Tensor:
 
 def distance(features: Tensor, memory: Tensor) -> Tensor:
     """1 - cosine similarity to the nearest patch: features (B, C, h, w), memory (B or 1, C, n) -> (B, h, w)."""
-    similarity = patches(features).transpose(1, 2) @ memory  # (B, hw, C) @ (B, C, n) -> (B, hw, n)
     batch, _, height, width = features.shape
-    return 1 - similarity.amax(dim=2).view(batch, height, width)
+    rows = patches(features).transpose(1, 2)  # (B, hw, C)
+    # One query at a time: at 512 px one has 4,096 patches, and all similarities of a batch would take a gigabyte.
+    nearest = [(row @ own).amax(dim=1) for row, own in zip(rows, memory.expand(batch, -1, -1), strict=True)]
+    return 1 - torch.stack(nearest).view(batch, height, width)
 
 
 def enlarge(maps: Tensor, images: Tensor) -> Tensor:

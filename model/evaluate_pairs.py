@@ -11,7 +11,7 @@ from torch.utils.data import default_collate
 from configs.train import Augment
 from model.augment import Prepared, prepare
 from model.baselines import Method
-from model.metrics import Tally
+from model.metrics import BLOCK, Tally
 from model.pairs import PairDataset
 from model.pictures import Strip
 from model.results import ALL, Row, pixel_level
@@ -63,7 +63,9 @@ def evaluate_pairs(
         Failure: a map holds NaN or infinity.
     """
     indices = choose_pairs(len(dataset))
-    tallies = {(method, group): Tally() for group in (ALL, *KINDS) for method in methods}
+    groups = (ALL, *KINDS)
+    block = BLOCK // (len(groups) * len(methods))
+    tallies = {(method, group): Tally(block) for group in groups for method in methods}
     batches = pair_batches(dataset, indices, batch_size, augment, seed)
     for batch in track(batches, f"evaluate {set_name}", ceil(len(indices) / batch_size)):
         prompt, query = batch.views.prompt.to(device), batch.views.query.to(device)

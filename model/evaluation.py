@@ -24,7 +24,7 @@ from model.curves import Curves
 from model.layouts import Category, read_benchmark
 from model.metauas import MetaUAS
 from model.methods import Cost, EncodeOnce, averaged, measure, network
-from model.metrics import Maps, Tally, average_precision
+from model.metrics import BLOCK, Maps, Tally, average_precision
 from model.pictures import Strip
 from model.prior import VisualPrior, read_clip, visual_prior
 from model.prompts import PromptPool
@@ -49,7 +49,7 @@ class Run:
     name: str  # of the method, in tables
     method: Method
     choice: Sequence[Prompts]  # of each query
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally
 
 
 @dataclass
@@ -71,7 +71,8 @@ class Case:
     rating: float
     category: Category
     place: int
-    run: Run
+    method: Method
+    prompts: Prompts
 
     @property
     def is_anomalous(self) -> bool:
@@ -149,35 +150,40 @@ class Evaluation:
             first = {name: next(run.tally for run in runs if run.name == name) for name in rows}  # of several prompts
             outcome.curves.add(first, main.tally)
             places = spread([query.defect for query in category.queries], self.settings.sheet_rows)
-            outcome.sheets[category.name] = [self._strip(category, main, place) for place in places]
+            outcome.sheets[category.name] = [
+                self._strip(category, place, main.method, main.choice[place]) for place in places
+            ]
         for name in dict.fromkeys(name for name, _ in repeated):
             means = [over_categories(rows) for (own_name, _), rows in repeated.items() if own_name == name]
             outcome.rows.append(over_prompts(means))
         for title, cases in best_and_worst(found, self.settings.sheet_rows).items():
-            outcome.sheets[title] = [self._strip(case.category, case.run, case.place) for case in cases]
+            outcome.sheets[title] = [
+                self._strip(case.category, case.place, case.method, case.prompts) for case in cases
+            ]
 
     def _runs(self, category: Category) -> tuple[list[Run], list[Run]]:
         """The runs whose prompts all queries share, and those in which each query has its own."""
         variants, shots = self.settings.variants, self.settings.shots
         methods = ({NETWORK: self.network} if "one" in variants else {}) | self.baselines
         shared = [
-            Run(name, method, [drawn[category.name]] * len(category.queries))
+            (name, method, [drawn[category.name]] * len(category.queries))
             for drawn in self.drawn
             for name, method in methods.items()
         ]
-        own = []
+        own: list[tuple[str, Method, Sequence[Prompts]]] = []
         if {"best", "best+clip"} & set(variants):
             best = read_top_list(Path(self.settings.lists), category, shots) if self.settings.lists else None
             if best is None:
                 normals = category.normals
                 best = self.matcher.match(self.matcher.pool(normals), normals, category, shots)
             if "best" in variants:
-                own.append(Run(NAMES["best"], self.network, best))
+                own.append((NAMES["best"], self.network, best))
             if self.clip is not None:
-                own.append(Run(NAMES["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
+                own.append((NAMES["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
         for pool, paths in self.pools:
-            own.append(Run(NAMES["pool"], self.network, self.matcher.match(pool, paths, category, shots)))
-        return shared, own
+            own.append((NAMES["pool"], self.network, self.matcher.match(pool, paths, category, shots)))
+        block = BLOCK // (len(shared) + len(own))  # so that memory does not grow with the number of runs
+        return [Run(*one, Tally(block)) for one in shared], [Run(*one, Tally(block)) for one in own]
 
     def _predict(
         self, category: Category, shared: Sequence[Run], own: Sequence[Run], main: Run
@@ -196,8 +202,10 @@ class Evaluation:
                     maps = compare(queries).float().cpu().numpy()
                     self._add(run, category, some, seen, maps)
                     if run is main:
-                        ratings = [_rating(*item) for item in zip(maps, seen, strict=True)]
-                        rated += [Case(*item, run) for item in zip(ratings, [category] * len(some), some, strict=True)]
+                        rated += [
+                            Case(_rating(shown, one), category, place, run.method, run.choice[place])
+                            for shown, one, place in zip(maps, seen, some, strict=True)
+                        ]
                 yield from (None for _ in some)
         return rated
 
@@ -213,12 +221,11 @@ class Evaluation:
             names=[f"{query.path} ({run.name})" for query in queries],
         )
 
-    def _strip(self, category: Category, run: Run, place: int) -> Strip:
+    def _strip(self, category: Category, place: int, method: Method, paths: Prompts) -> Strip:
         """Predict one query again: no map is kept while others are scored."""
-        query = category.queries[place]
-        prompts = self._prompts(run.choice[place])
+        query, prompts = category.queries[place], self._prompts(paths)
         seen = read_seen(query, self.size, self.settings.protocol)
-        shown = run.method(prompts)(self._to_tensor([seen.image]))[0].float().cpu().numpy()
+        shown = method(prompts)(self._to_tensor([seen.image]))[0].float().cpu().numpy()
         label = f"{query.defect}\n{query.path.stem}\nscore {shown.max():.2f}"
         prompt = prompts[0, 0].permute(1, 2, 0).cpu().numpy()
         return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown)

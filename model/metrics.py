@@ -15,6 +15,7 @@ Scores depend on ranks only, so maps need no common range; AUROC below 0.5 is ne
 """
 
 import math
+import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ class _Blocks:
         self._block = np.empty(max(1, block), np.uint32)  # memory that is not written yet takes no room
         self._filled = 0
         self._in_order = True
-        self._full: list[Keys] = []
+        self._full: list[mmap.mmap] = []
 
     @property
     def size(self) -> int:
@@ -259,7 +260,9 @@ class _Blocks:
         return min(int(block[0]) for block in blocks), max(int(block[-1]) for block in blocks)
 
     def _sorted(self) -> Iterator[Keys]:
-        yield from self._full
+        for stored in self._full:
+            yield np.frombuffer(stored, np.uint32)
+            stored.madvise(mmap.MADV_DONTNEED)  # what was read is in the file; it need not stay in memory
         filled = self._block[: self._filled]
         if not self._in_order:
             filled.sort()
@@ -273,7 +276,7 @@ class _Blocks:
             with tempfile.TemporaryFile() as file:
                 file.write(self._block.data)
                 file.flush()
-                self._full.append(np.memmap(file, np.uint32, "r", shape=self._block.shape))
+                self._full.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except OSError as error:
             raise Failure(
                 f"{tempfile.gettempdir()}: {error.strerror} for {self._block.nbytes} bytes of sorted pixels; wanted 4"

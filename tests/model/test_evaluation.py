@@ -205,7 +205,7 @@ def test_sheets_show_what_was_scored(root):
 def test_the_worst_cases_are_missed_anomalies_and_loud_false_alarms(root):
     (category,) = read_benchmark("mvtec", root)  # three good queries, then four anomalous ones
     ratings = [0.9, 0.1, 0.5, 0.8, 0.2, float("nan"), 0.6]
-    cases = [Case(rating, category, place, None) for place, rating in enumerate(ratings)]
+    cases = [Case(rating, category, place, None, ()) for place, rating in enumerate(ratings)]
     shown = {title: [case.place for case in some] for title, some in best_and_worst(cases, 2).items()}
     assert shown == {"best cases": [3, 6], "worst cases": [4, 1]}
 
