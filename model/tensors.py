@@ -1,6 +1,7 @@
 """Files of weights: reading them without running code from them, and fitting them to an encoder."""
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def read_torch(path: Path) -> dict[str, Any]:
         BadRequest: it is not such a file, or reading it would run code.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused right after
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends early"
         raise BadRequest(f"{path}: not a torch file of plain tensors ({reason})") from None

@@ -1,0 +1,12 @@
+"""Checkpoints as training writes them, without training."""
+
+import torch
+
+from model.metauas import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
+
+
+def save_checkpoint(path, network, size):
+    said = {"version": CHECKPOINT_VERSION, "network": network.arguments, "size": list(size)}
+    state = {f"{STATE_PREFIX}{key}": value for key, value in network.state_dict().items()}
+    torch.save({CHECKPOINT: said, "state_dict": state}, path)
+    return path

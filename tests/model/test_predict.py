@@ -1,0 +1,194 @@
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from configs.errors import BadRequest
+from model.engine import to_batch
+from model.export import export
+from model.metauas import MetaUAS
+from model.predict import find_images, heat_map, main, name_outputs
+from model.prompts import compare_many
+from tests.conftest import ROOT
+from tests.model.checkpoints import save_checkpoint
+from tests.model.test_fast import lively
+
+SMALL = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8), "similarity": "cosine"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return lively(MetaUAS(**SMALL))
+
+
+@pytest.fixture
+def folder(tmp_path, network):
+    """A checkpoint trained at 32 x 64 px, two normal images, and queries of several sizes in two folders."""
+    save_checkpoint(tmp_path / "best.ckpt", network, size=(32, 64))
+    rng = np.random.default_rng([0])
+    for name, shape in {
+        "normal/0.png": (40, 70),
+        "normal/1.png": (32, 64),
+        "query/good/0.png": (33, 50),
+        "query/hole/0.png": (64, 64),
+        "query/hole/1.jpg": (20, 90),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), rng.integers(0, 256, (*shape, 3), dtype=np.uint8))
+    (tmp_path / "query" / "hole" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def call(folder, *more, prompt="normal/0.png", query="query/*/*", out="heat", checkpoint="best.ckpt"):
+    named = {"checkpoint": checkpoint, "prompt": prompt, "query": query, "out": out}
+    return main([word for key, value in named.items() for word in (f"--{key}", str(folder / value))] + list(more))
+
+
+def read(path):
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+def expected_map(network, folder, prompt, query):
+    sides = [to_batch([read(folder / name)], (32, 64)) for name in (prompt, query)]
+    with torch.inference_mode():
+        return network(*sides).sigmoid()[0, 0].numpy()
+
+
+def test_maps_lie_as_the_queries_do_and_are_the_network_s(folder, network):
+    call(folder, "--npy", "--json", "--batch-size", "2")
+    files = sorted(path.relative_to(folder / "heat").as_posix() for path in (folder / "heat").rglob("*.*"))
+    stems = ["good/0", "hole/0", "hole/1"]
+    assert files == sorted(["scores.json", *(f"{stem}{suffix}" for stem in stems for suffix in (".npy", ".png"))])
+    said = json.loads((folder / "heat" / "scores.json").read_text())
+    assert said["size"] == [32, 64]
+    for query in ("good/0.png", "hole/0.png", "hole/1.jpg"):
+        found = np.load((folder / "heat" / query).with_suffix(".npy"))
+        assert found.dtype == np.float32
+        expected = expected_map(network, folder, "normal/0.png", f"query/{query}")
+        assert np.abs(found - expected).max() < 1e-4
+        assert said["queries"][str(folder / "query" / query)]["score"] == found.max()
+        assert np.array_equal(read((folder / "heat" / query).with_suffix(".png")), heat_map(found))
+
+
+def test_one_query_gives_one_file_and_its_score(folder, capsys):
+    call(folder, "--own-size", "--npy", query="query/hole/1.jpg", out="one.png")
+    assert read(folder / "one.png").shape == (20, 90, 3)
+    assert f"score {np.load(folder / 'one.npy').max():.4f}" in capsys.readouterr().out
+
+
+def test_an_overlay_shows_the_image_under_the_map(folder):
+    call(folder, "--overlay", "--own-size", "--npy", query="query/hole/0.png", out="one.png")
+    expected = heat_map(np.load(folder / "one.npy"), read(folder / "query/hole/0.png"))
+    assert np.array_equal(read(folder / "one.png"), expected)
+
+
+@pytest.mark.parametrize("together", ["maps", "features", "best"])
+def test_several_prompts_are_used_together(folder, network, together):
+    call(folder, "--npy", "--together", together, prompt="normal", query="query/hole", out=together)
+    query = "query/hole/0.png"
+    maps = [expected_map(network, folder, f"normal/{number}.png", query) for number in range(2)]
+    found = np.load(folder / together / "0.npy")
+    if together == "maps":
+        assert np.abs(found - np.mean(maps, axis=0)).max() < 1e-4
+    elif together == "best":
+        assert min(np.abs(found - one).max() for one in maps) < 1e-4
+    else:
+        sides = [to_batch([read(folder / name)], (32, 64)) for name in ("normal/0.png", "normal/1.png", query)]
+        with torch.inference_mode():
+            first, second, features = map(network.encode, sides)
+            expected = compare_many(network, [first, second], features, "features")
+        assert np.abs(found - expected[0, 0].numpy()).max() < 1e-4
+
+
+def test_a_query_that_is_in_the_pool_is_its_own_best_prompt(folder, network):
+    call(folder, "--npy", "--together", "best", prompt="normal", query="normal", out="same")
+    for number in range(2):
+        expected = expected_map(network, folder, f"normal/{number}.png", f"normal/{number}.png")
+        assert np.abs(np.load(folder / "same" / f"{number}.npy") - expected).max() < 1e-4
+
+
+def test_bfloat16_gives_nearly_the_same(folder, network):
+    call(folder, "--npy", "--bf16", query="query/hole", out="bf16")
+    expected = expected_map(network, folder, "normal/0.png", "query/hole/0.png")
+    assert np.abs(np.load(folder / "bf16" / "0.npy") - expected).max() < 0.05
+
+
+def test_the_onnx_file_gives_the_same_maps(folder, network):
+    export(network, folder / "metauas.onnx", 64, shared_prompt=True)
+    common = {"prompt": "normal", "query": "query/hole"}
+    call(folder, "--npy", "--size", "64", out="torch", **common)
+    call(folder, "--npy", out="onnx", checkpoint="metauas.onnx", **common)
+    for name in ("0.npy", "1.npy"):
+        assert np.abs(np.load(folder / "torch" / name) - np.load(folder / "onnx" / name)).max() < 1e-4
+    with pytest.raises(BadRequest, match="an ONNX file gives maps only"):
+        call(folder, "--together", "best", checkpoint="metauas.onnx", **common)
+    with pytest.raises(BadRequest, match=r"is for 64 x 64 px; leave it out"):
+        call(folder, "--size", "32", checkpoint="metauas.onnx", **common)
+    with pytest.raises(BadRequest, match="runs on the CPU in float32"):
+        call(folder, "--bf16", checkpoint="metauas.onnx", **common)
+
+
+def test_images_are_stretched_with_corners_on_corners():
+    image = np.array([[[0, 0, 0], [255, 0, 0]]], np.uint8)
+    np.testing.assert_allclose(to_batch([image], (1, 5))[0, 0, 0], [0, 0.25, 0.5, 0.75, 1])
+    assert not to_batch([image], (1, 5))[0, 1:].any()
+
+
+@pytest.mark.parametrize(
+    ("more", "changed", "said"),
+    [
+        ([], {"query": "query/*.png"}, "no image there; wanted a file, folder or glob"),
+        ([], {"out": "one.png"}, "one file for 3 queries; pass a folder"),
+        ([], {"out": "query", "query": "query/good/0.png"}, None),
+        ([], {"out": "query/good", "query": "query/good"}, "would be written over a query"),
+        (["--size", "50"], {}, "--size is 50; wanted a multiple of 32"),
+        (["--batch-size", "0"], {}, "--batch-size is 0"),
+        (["--device", "abacus"], {}, "--device abacus"),
+        ([], {"checkpoint": "nowhere.ckpt"}, "no such checkpoint"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(folder, more, changed, said):
+    if said is None:
+        assert call(folder, *more, **changed) == 0
+        return
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(BadRequest, match=said):
+        call(folder, *more, **changed)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_two_queries_of_one_name_are_refused(folder):
+    (folder / "query" / "hole" / "0.jpg").write_bytes((folder / "query" / "hole" / "1.jpg").read_bytes())
+    with pytest.raises(BadRequest, match="is the map of two queries"):
+        name_outputs(find_images([str(folder / "query" / "hole")]), folder / "heat")
+
+
+def test_the_command_ends_with_one_line_and_a_status(folder):
+    (folder / "query" / "broken.png").write_bytes(b"no image")
+    command = [
+        sys.executable,
+        "-m",
+        "model.predict",
+        "--checkpoint",
+        "best.ckpt",
+        "--prompt",
+        "normal/0.png",
+        "--out",
+        "x",
+    ]
+    for query, status, said in [("nowhere", 2, "no image there"), ("query/broken.png", 1, "not an image")]:
+        ended = subprocess.run(
+            [*command, "--query", query, "--out", "heat"],
+            cwd=folder,
+            env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr.count("error: ")) == (status, 1)
+        assert said in ended.stderr.splitlines()[-1]

@@ -1,0 +1,67 @@
+import hashlib
+import json
+import pickle
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from configs.errors import BadRequest
+from model.metauas import MetaUAS
+from model.weights import describe, main
+from tests.model.checkpoints import save_checkpoint
+from tests.model.published_file import filled, published_shapes
+
+
+def test_a_published_checkpoint_is_known_with_the_paper_s_counts(tmp_path, capsys):
+    path = tmp_path / "metauas-512.ckpt"
+    torch.save(filled(published_shapes()), path)
+    main([str(path), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert said["kind"].startswith("published MetaUAS, for 256 or 512 px")
+    assert (said["parameters"], said["learned"]) == (22_130_305, 4_581_689)
+    assert said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_our_own_checkpoint_says_its_encoder_and_size(tmp_path, capsys):
+    network = MetaUAS("test_resnet", decoder_channels=(16, 16, 8, 8))
+    main([str(save_checkpoint(tmp_path / "best.ckpt", network, size=(64, 96)))])
+    said = capsys.readouterr().out
+    assert "this project's checkpoint, encoder test_resnet, trained at 64 x 96 px" in said
+    assert f"{sum(p.numel() for p in network.parameters()):,} parameters" in said
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_weights_of_an_encoder_are_known_by_what_they_say_or_by_their_tensors(tmp_path, named):
+    state = timm.create_model("mobilenetv2_100").state_dict()
+    metadata = {"architecture": "mobilenetv2_100"} if named else None
+    save_file(state, tmp_path / "model.safetensors", metadata=metadata)
+    torch.save(state, tmp_path / "model.pth")
+    for name in ("model.safetensors", "model.pth"):
+        found = describe(tmp_path / name)
+        assert found.kind == "timm's weights of the encoder mobilenetv2_100"
+        assert (found.parameters, found.learned) == (1_811_712, 0)
+
+
+class Harmful:
+    def __reduce__(self):
+        return (pytest.fail, ("code from a file of weights was run",))
+
+
+def test_a_pickle_is_refused_without_running_it(tmp_path):
+    for name, content in {"a.ckpt": {"encoder._x": Harmful()}, "b.pth": {"x": Harmful()}}.items():
+        torch.save(content, tmp_path / name)
+        with pytest.raises(BadRequest, match=f"{name}: not a torch file of plain tensors"):
+            describe(tmp_path / name)
+    (tmp_path / "c.pth").write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(BadRequest, match="not a torch file of plain tensors"):
+        describe(tmp_path / "c.pth")
+
+
+def test_what_is_not_known_is_refused(tmp_path):
+    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(BadRequest, match=r"1 tensors, of no network known here"):
+        describe(tmp_path / "x.safetensors")
+    with pytest.raises(BadRequest, match="no such file"):
+        describe(tmp_path / "nowhere.ckpt")
