@@ -202,10 +202,9 @@ class Evaluation:
                     maps = compare(queries).float().cpu().numpy()
                     self._add(run, category, some, seen, maps)
                     if run is main:
-                        rated += [
-                            Case(_rating(shown, one), category, place, run.method, run.choice[place])
-                            for shown, one, place in zip(maps, seen, some, strict=True)
-                        ]
+                        for shown, one, place in zip(maps, seen, some, strict=True):
+                            rating = _rating(shown, one, is_anomalous=category.queries[place].is_anomalous)
+                            rated.append(Case(rating, category, place, run.method, run.choice[place]))
                 yield from (None for _ in some)
         return rated
 
@@ -288,11 +287,11 @@ def by_prompts(choice: Sequence[Prompts]) -> list[list[int]]:
     return [list(places) for _, places in groupby(order, key=lambda place: choice[place])]
 
 
-def _rating(shown: Maps, seen: Seen) -> float:
-    """NaN where the truth is not known."""
-    if not seen.known:
-        return float("nan")
-    return average_precision(shown, seen.mask) if seen.mask.any() else 1 - float(shown.max())
+def _rating(shown: Maps, seen: Seen, *, is_anomalous: bool) -> float:
+    """NaN where the truth is not known, or vanished from a small mask."""
+    if is_anomalous:
+        return average_precision(shown, seen.mask) if seen.known else float("nan")
+    return 1 - float(shown.max())
 
 
 def _flips(row: Row, repetition: int) -> list[str]:

@@ -39,6 +39,11 @@ class Strip:
     map: npt.NDArray[np.float32]  # (H, W), in [0, 1]
 
 
+def write_sheet(path: Path, title: str, strips: Sequence[Strip]) -> None:
+    """Draw `strips` (one at least) below each other into a PNG; the same strips give the same file."""
+    write_picture(path, draw_sheet(title, strips))
+
+
 def write_picture(path: Path, figure: Figure) -> None:
     """Write a figure as PNG; the same figure gives the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)

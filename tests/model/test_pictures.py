@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.layouts import GOOD
-from model.pictures import HEADINGS, Strip, draw_sheet, overlay, tint, write_picture
+from model.pictures import HEADINGS, Strip, draw_sheet, overlay, tint, write_sheet
 from model.sheets import spread
 
 
@@ -39,7 +39,7 @@ def test_pictures_keep_their_shape(size):
 
 def test_the_same_strips_give_the_same_file(tmp_path):
     for name in ("a", "b"):
-        write_picture(tmp_path / "new" / f"{name}.png", draw_sheet("screw", [strip(), strip()]))
+        write_sheet(tmp_path / "new" / f"{name}.png", "screw", [strip(), strip()])
     first, second = ((tmp_path / "new" / f"{name}.png").read_bytes() for name in ("a", "b"))
     assert first == second
     assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).std() > 10
