@@ -1,73 +1,45 @@
-"""Scores of a network and of the baselines on held-out data: the one place where benchmarks call `model.evaluate`."""
+"""Scores of a network and of the baselines on held-out data: the one place where benchmarks call the evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch.utils.data import default_collate
 
+from configs.evaluate import Evaluate
 from configs.train import Augment
-from model.baselines import Method, patchcore, pixel_difference
-from model.benchmark import read_mvtec
-from model.evaluate import (
-    choose_pairs,
-    draw_prompt,
-    network,
-    pair_batches,
-    predict_category,
-    predict_pairs,
-    score_groups,
-    score_whole,
-)
+from model.baselines import patchcore, pixel_difference
+from model.evaluate_pairs import evaluate_pairs
+from model.evaluation import Evaluation
 from model.metauas import MetaUAS
 from model.pairs import PairDataset
+from model.results import MEAN
 from model.validate import false_positives
+from pipeline.provenance import ROOT
 
 BASELINES = ("pixel_difference", "patchcore")
 BATCH = 16
+PROMPTS = 5  # drawn for each category; scores are means over them (paper, section 4.1)
 CPU = torch.device("cpu")
 
 
-def methods_of(model: MetaUAS, names: Sequence[str]) -> dict[str, Method]:
-    every: dict[str, Method] = {
-        "metauas": network(model),
-        "pixel_difference": pixel_difference,
-        "patchcore": patchcore(model.encode),
-    }
-    return {name: every[name] for name in names}
+def benchmark_scores(model: MetaUAS, root: str | Path, seed: int) -> dict[str, dict[str, float]]:
+    """Scores by method, the plain mean over the categories of `root`, in MVTec's layout, and over the prompts."""
+    section = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())["evaluate"]
+    settings = Evaluate.model_validate(section | {"root": str(root), "seeds": PROMPTS})
+    evaluation = Evaluation(model, settings, seed, CPU)
+    rows = evaluation.run().rows
+    category = MEAN if len(evaluation.categories) > 1 else evaluation.categories[0].name
+    return {row.method: row.scores.by_name() for row in rows if row.category == category}
 
 
-def benchmark_scores(
-    model: MetaUAS, root: str | Path, seed: int, methods: Sequence[str] = ("metauas",)
-) -> dict[str, dict[str, float]]:
-    """Scores by method, the plain mean over the categories of `root`."""
-    assert model.size is not None
-    categories = read_mvtec(root)
-    rows = []
-    for category in categories:
-        prompt = draw_prompt(category, seed)
-        predicted = predict_category(methods_of(model, methods), category, prompt, model.size, BATCH, CPU)
-        rows += score_whole("benchmark", category.name, predicted)
-    names = rows[0].scores.by_name()
-    return {
-        method: {
-            name: sum(row.scores.by_name()[name] for row in rows if row.method == method) / len(categories)
-            for name in names
-        }
-        for method in methods
-    }
-
-
-def val_scores(
-    model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int, methods: Sequence[str] = BASELINES
-) -> dict[str, dict[str, float]]:
-    """Pixel AP by method and by kind of change, under the views of validation."""
-    dataset = PairDataset(pairs, "val")
+def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
+    """Pixel AP of the baselines by method and by kind of change, under the views of validation."""
+    methods = {"pixel_difference": pixel_difference, "patchcore": patchcore(model.encode)}
     views = Augment.model_validate(augment)
-    batches = pair_batches(dataset, choose_pairs(len(dataset)), BATCH, views, seed)
-    predicted = predict_pairs(methods_of(model, methods), batches, CPU)
-    rows = score_whole("val", "all", predicted) + score_groups("val", predicted)
+    rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}
 
 

@@ -12,7 +12,9 @@ interruption, and only adds to the table what is new. A variant may also bring i
 
 Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
 warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
-above 0.5. Benchmarks: one prompt a category, drawn by seed. """
+above 0.5. Benchmarks: one prompt a category,
+mean over five of them.
+"""
 
 import argparse
 import json
@@ -113,7 +115,7 @@ def learned(options: argparse.Namespace, params: dict[str, Any], name: str, pair
         "pairs_per_s": rate,
         "val": {kind: best.get(f"val/pixel_ap/{kind}", math.nan) for kind in KINDS},
         "unchanged": false_positive_rates(network, pairs, params["train"]["augment"], seed),
-        "benchmarks": {each: benchmark_scores(network, root, seed) for each, root in options.benchmark},
+        "benchmarks": {each: benchmark_scores(network, root, seed)["metauas"] for each, root in options.benchmark},
     }
     kept.write_text(json.dumps(result, indent=1))
     return result
@@ -125,9 +127,9 @@ def compared(options: argparse.Namespace, params: dict[str, Any], name: str, pai
     network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
     results: dict[str, dict[str, Any]] = {}
     val = val_scores(network, pairs, params["train"]["augment"], options.seeds[0])
-    roots = {each: benchmark_scores(network, root, options.seeds[0], BASELINES) for each, root in options.benchmark}
+    roots = {each: benchmark_scores(network, root, options.seeds[0]) for each, root in options.benchmark}
     for method in BASELINES:
-        results[method] = {"val": val[method], "benchmarks": {each: {method: roots[each][method]} for each in roots}}
+        results[method] = {"val": val[method], "benchmarks": {each: roots[each][method] for each in roots}}
     return results
 
 
@@ -153,7 +155,7 @@ def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, A
         unchanged = result.get("unchanged", {})
         cells += [_number(unchanged.get("images")), _number(unchanged.get("pixels"))]
         for root in roots:
-            ((_, scores),) = result["benchmarks"][root].items()
+            scores = result["benchmarks"][root]
             cells += [_number(scores["I-AUROC"]), _number(scores["P-AP"])]
         table.add_row(*cells)
     Console(width=40 + 11 * len(table.columns)).print(table)

@@ -1,17 +1,31 @@
 """Parameters of stage `evaluate`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from configs.section import Count, Params, Section
+from pydantic import Field
+
+from configs.section import Count, Params, Section, Size
 from configs.train import Train
+
+Variant = Literal["one", "best", "best+clip", "pool"]
 
 
 class Evaluate(Section):
-    """The benchmark a checkpoint is scored on."""
+    """The benchmark a checkpoint is scored on, and how (paper, section 4.1)."""
 
-    layout: Literal["mvtec"]
+    layout: Literal["mvtec", "visa", "real-iad", "lists", "folders"]
     root: str
-    protocol: Literal["exact"]
+    lists: str | None
+    categories: Annotated[list[str], Field(min_length=1)] | None
+    limit: Count | None
+    size_px: Size | None
+    protocol: Literal["exact", "paper"]
+    variants: Annotated[list[Variant], Field(min_length=1)]
+    shots: Count
+    shots_mean: Literal["maps", "features"]
+    seeds: Count
+    prompts: Annotated[list[str], Field(min_length=1)] | None
+    clip_weights: str | None
     batch_size: Count
     sheet_rows: Count
 

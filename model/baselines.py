@@ -5,11 +5,12 @@ A method looks at prompts first and gives a function of queries, so a prompt sha
 
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Compare = Callable[[Tensor], Tensor]  # queries float32 (B, 3, H, W) in [0, 1] -> maps float32 (B, H, W)
-Method = Callable[[Tensor], Compare]  # prompts float32 (B or 1, 3, H, W) in [0, 1]
+Method = Callable[[Tensor], Compare]  # prompts float32 (K, B or 1, 3, H, W) in [0, 1]: K for each query, or for all
 Encode = Callable[[Tensor], Sequence[Tensor]]  # images -> features float32 (B, C, h, w) at strides 2, 4, 8, 16, 32
 
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
@@ -17,22 +18,23 @@ PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCor
 
 def pixel_difference(prompts: Tensor) -> Compare:
     """Mean absolute difference of the colour channels, in [0, 1]: right only where both views are aligned."""
-    return lambda queries: (queries - prompts).abs().mean(dim=1)
+    return lambda queries: (queries - prompts).abs().mean(dim=(0, 2))
 
 
 def patchcore(encode: Encode, levels: Sequence[int] = PATCHCORE_LEVELS) -> Method:
-    """PatchCore with the one prompt as its memory: 1 - cosine similarity to the most similar prompt patch, in [0, 2].
+    """PatchCore with the prompts alone as its memory: 1 - cosine similarity to the most similar patch, in [0, 2].
 
-    The levels' maps are enlarged bilinearly and averaged. Unlike Roth et al. there is no coreset, as one image is
-    small, and no re-weighting of the image score.
+    The levels' maps are enlarged bilinearly and averaged. Unlike Roth et al. there is no coreset, as few images are
+    small, and no re-weighting of the image score. The paper's PatchCore row has one prompt as well (appendix B).
     """
 
     def look(prompts: Tensor) -> Compare:
-        memory = [_patches(prompts_level) for prompts_level in _pick(encode(prompts), levels)]
+        features = _pick(encode(prompts.flatten(0, 1)), levels)
+        memory = [patches_of_all(patches(level), len(prompts)) for level in features]
 
         def compare(queries: Tensor) -> Tensor:
             maps = [
-                _enlarge(_distance(features, patches), queries)
+                enlarge(distance(features, patches), queries)
                 for features, patches in zip(_pick(encode(queries), levels), memory, strict=True)
             ]
             return sum(maps[1:], maps[0]) / len(maps)
@@ -42,22 +44,31 @@ def patchcore(encode: Encode, levels: Sequence[int] = PATCHCORE_LEVELS) -> Metho
     return look
 
 
-def _pick(features: Sequence[Tensor], levels: Sequence[int]) -> list[Tensor]:
-    return [features[level] for level in levels]
-
-
-def _patches(features: Tensor) -> Tensor:
+def patches(features: Tensor) -> Tensor:
     """Features (B, C, h, w) as patches of length one (B, C, hw)."""
     return F.normalize(features.flatten(2), dim=1)
 
 
-def _distance(features: Tensor, patches: Tensor) -> Tensor:
-    """1 - cosine similarity to the nearest patch: features (B, C, h, w), patches (B or 1, C, n) -> (B, h, w)."""
-    similarity = _patches(features).transpose(1, 2) @ patches  # (B, hw, C) @ (B, C, n) -> (B, hw, n)
+def patches_of_all(patches: Tensor, shots: int) -> Tensor:
+    """One memory (B, C, K n) of the patches (K B, C, n) of K prompts for each of B queries, the shots outermost."""
+    one_shot = patches.chunk(shots)  # K x (B, C, n)
+    return torch.cat(one_shot, dim=2)
+
+
+def distance(features: Tensor, memory: Tensor) -> Tensor:
+    """1 - cosine similarity to the nearest patch: features (B, C, h, w), memory (B or 1, C, n) -> (B, h, w)."""
     batch, _, height, width = features.shape
-    return 1 - similarity.amax(dim=2).view(batch, height, width)
+    rows = patches(features).transpose(1, 2)  # (B, hw, C)
+    # One query at a time: at 512 px one has 4,096 patches, and all similarities of a batch would take a gigabyte.
+    nearest = [(row @ own).amax(dim=1) for row, own in zip(rows, memory.expand(batch, -1, -1), strict=True)]
+    return 1 - torch.stack(nearest).view(batch, height, width)
 
 
-def _enlarge(maps: Tensor, images: Tensor) -> Tensor:
+def enlarge(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (B, h, w) at the size of images (B, C, H, W), bilinearly."""
     size = (images.shape[-2], images.shape[-1])
     return F.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=False).squeeze(1)
+
+
+def _pick(features: Sequence[Tensor], levels: Sequence[int]) -> list[Tensor]:
+    return [features[level] for level in levels]

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from configs.errors import BadRequest
-from model.benchmark import read_image
 from model.export import STRIDE, session, square_size
 from model.fast import for_inference
 from model.metauas import MetaUAS
 from model.prompts import PromptPool, compare_many, pooled
+from model.protocols import read_image
 from pipeline.arrays import Image
 
 Together = Literal["maps", "features", "best"]

@@ -1,13 +1,25 @@
-"""The seven scores of anomaly segmentation, exact: every distinct score is a threshold, and the pixels are sorted once.
+"""The seven scores of anomaly segmentation, exact at any size: every distinct score of a pixel is a threshold.
 
-Scores depend on ranks only, so maps need no common range; AUROC below 0.5 is never flipped. Without an anomalous or
-without a normal item there is nothing to tell apart, and a score is NaN. A constant map has AUROC 0.5, AP equal to the
-share of anomalous items and AUPRO 0.15 (the diagonal up to FPR 0.3).
+All of them follow from the anomalous pixels alone, if each knows how many normal pixels score above it and level with
+it: the anomalous ones, few, are kept in memory; the normal ones are only counted, so they are sorted block by block,
+and what exceeds one block lies in a temporary file. Memory is 4 bytes a normal pixel up to `BLOCK` of them and 8 bytes
+an anomalous one, and no figure is approximate.
+
+Scores depend on ranks only, so maps need no common range; AUROC below 0.5 is never flipped. What is defined how:
+
+    ties                                 flagged together: straight lines in ROC and PRO, one step in PR
+    a constant map                       AUROC 0.5, AP the share of anomalous items, AUPRO 0.15 (the diagonal to 0.3)
+    no anomalous or no normal image      the three I- scores are NaN: there is nothing to tell apart
+    no anomalous or no normal pixel      the four pixel scores are NaN
+    NaN or infinity in a map             Failure that names the image
 """
 
 import math
-from collections.abc import Sequence
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,9 +29,14 @@ from configs.errors import Failure
 
 Maps = npt.NDArray[np.float32]  # float32 (N, H, W), higher is more anomalous
 Masks = npt.NDArray[np.bool_]  # bool (N, H, W)
+Keys = npt.NDArray[np.uint32]  # unsigned integers in the order of the float32 scores they stand for
+Aupro = Literal["exact", "200 thresholds"]
 
 FPR_LIMIT = 0.3  # of AUPRO (Bergmann et al., MVTec AD)
+STEPS = 200  # thresholds of the published evaluator's AUPRO
 NAMES = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
+BLOCK = 1 << 26  # normal pixels sorted in memory together: all of a class of MVTec AD at 512 px
+PIECE = 1 << 22  # pixels at a time in every other step
 
 
 @dataclass(frozen=True)
@@ -46,134 +63,313 @@ def score(
     valid: Masks | None = None,
     labels: npt.NDArray[np.bool_] | None = None,
     names: Sequence[str] | None = None,
+    aupro: Aupro = "exact",
 ) -> Scores:
-    """Score anomaly maps against their masks, pixels pooled over all images; nothing is resized or smoothed.
-
-    Args:
-        maps: float32 (N, H, W). An image's score is the highest pixel of its map (paper, section 3.4).
-        masks: bool (N, H, W), True where anomalous. Regions are 8-connected.
-        valid: bool (N, H, W), False where a pixel is to be ignored.
-        labels: bool (N,), True for an anomalous image; by default, whether its mask has a valid pixel.
-        names: what to call each image in an error.
-
-    Raises:
-        Failure: a map holds NaN or infinity.
-        ValueError: shapes differ, or `maps` is not float32.
-    """
-    _check(maps, masks, names)
-    if valid is None:
-        valid = np.ones_like(masks)
-    masks = masks & valid
-    if labels is None:
-        labels = masks.any(axis=(1, 2))
-    images = _curve(maps.max(axis=(1, 2), where=valid, initial=-math.inf), labels)
-    pixels = _curve(maps[valid], _regions(masks)[valid])
-    return Scores(
-        _auroc(images), _ap(images), _f1max(images), _auroc(pixels), _ap(pixels), _f1max(pixels), _aupro(pixels)
-    )
+    """Score anomaly maps that are in memory; arguments as of `Tally.add` and `Tally.scores`."""
+    tally = Tally()
+    tally.add(maps, masks, valid=valid, labels=labels, names=names)
+    return tally.scores(aupro)
 
 
 def average_precision(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.bool_]) -> float:
     """Average precision of float32 scores against bool labels of the same shape; NaN without a True or a False one."""
-    return _ap(_curve(scores.ravel(), labels.ravel()))
+    keys, anomalous = _keys(scores.ravel()), labels.ravel()
+    normal = _Blocks(keys.size)
+    normal.add(keys[~anomalous])
+    return _totals(normal, np.sort(_packed(keys[anomalous]))).ap
+
+
+class Tally:
+    """The scores of any number of anomaly maps, added a few at a time; pixels are pooled over all images.
+
+    Args:
+        block: how many normal pixels to keep in memory.
+    """
+
+    def __init__(self, block: int = BLOCK) -> None:
+        self._normal = _Blocks(block)
+        self._anomalous: list[npt.NDArray[np.uint64]] = []
+        self._in_order = False
+        self._regions = 0
+        self._highest: list[float] = []
+        self._labels: list[bool] = []
+
+    def add(
+        self,
+        maps: Maps,
+        masks: Masks,
+        *,
+        valid: Masks | None = None,
+        highest: npt.NDArray[np.float32] | None = None,
+        labels: npt.NDArray[np.bool_] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Count maps against their masks; nothing is resized or smoothed.
+
+        Args:
+            maps: float32 (N, H, W). An image's score is the highest pixel of its map (paper, section 3.4).
+            masks: bool (N, H, W), True where anomalous. Regions are 8-connected.
+            valid: bool (N, H, W), False where a pixel is to be ignored.
+            highest: float32 (N,), the score of each image; by default the highest valid pixel.
+            labels: bool (N,), True for an anomalous image; by default, whether its mask has a valid pixel.
+            names: what to call each image in an error.
+
+        Raises:
+            Failure: a map holds NaN or infinity; or the temporary file cannot be written.
+            ValueError: shapes differ, or `maps` is not float32.
+        """
+        if maps.shape != masks.shape or maps.ndim != 3 or maps.dtype != np.float32 or masks.dtype != np.bool_:
+            raise ValueError(
+                f"maps are {maps.dtype} {maps.shape}, masks {masks.dtype} {masks.shape};"
+                " wanted float32 and bool (N, H, W)"
+            )
+        for place, (values, mask) in enumerate(zip(maps, masks, strict=True)):
+            if not np.isfinite(values).all():
+                name = names[place] if names else f"map {place}"
+                raise Failure(f"{name}: the anomaly map holds NaN or infinity; wanted numbers")
+            own = None if valid is None else valid[place]
+            anomalous = self._add(values, mask, own)
+            self._labels.append(bool(anomalous if labels is None else labels[place]))
+            if highest is not None:
+                self._highest.append(float(highest[place]))
+            else:
+                self._highest.append(float(values.max() if own is None else values.max(where=own, initial=-math.inf)))
+
+    def scores(self, aupro: Aupro = "exact") -> Scores:
+        """The seven scores of all maps so far, NaN where undefined.
+
+        Args:
+            aupro: "exact" ends at FPR 0.3, interpolated; "200 thresholds" is the published evaluator's.
+        """
+        highest, labels = np.array(self._highest, np.float32), np.array(self._labels, np.bool_)
+        keys = _keys(highest)
+        normal = _Blocks(max(1, keys.size))
+        normal.add(keys[~labels])
+        images = _totals(normal, np.sort(_packed(keys[labels])))
+        pixels = _totals(self._normal, self._sorted_anomalous())
+        pro = self._sampled_aupro() if aupro == "200 thresholds" else min(pixels.overlap / max(1, self._regions), 1.0)
+        return Scores(images.auroc, images.ap, images.f1max, pixels.auroc, pixels.ap, pixels.f1max, pro)
+
+    def curve(self, points: int = 256) -> tuple[npt.NDArray[np.float64], ...]:
+        """Points of the pixels' ROC and PR curves, evenly spread in recall: FPR, recall and precision, (M,) each.
+
+        Thresholds are anomalous pixels' scores from the highest down; empty without both kinds of pixels.
+        """
+        anomalous = self._sorted_anomalous()
+        if not anomalous.size or not self._normal.size:
+            return np.zeros(0), np.zeros(0), np.zeros(0)
+        places = np.unique(np.linspace(0, anomalous.size - 1, points).round().astype(np.int64))
+        keys = np.unique(_upper_half(anomalous[places]))[::-1]
+        above, level = self._normal.above_and_level(keys)
+        true = anomalous.size - np.searchsorted(anomalous, keys.astype(np.uint64) << np.uint64(32))
+        false = above + level
+        return false / self._normal.size, true / anomalous.size, true / (true + false)
+
+    @property
+    def images(self) -> tuple[Maps, npt.NDArray[np.bool_]]:
+        """The score float32 (N,) and label bool (N,) of each image, in the order they were added."""
+        return np.array(self._highest, np.float32), np.array(self._labels, np.bool_)
+
+    def _add(self, values: Maps, mask: Masks, valid: Masks | None) -> bool:
+        """Count one map; return whether its mask has a valid pixel."""
+        keys = _keys(values)
+        if valid is None:
+            self._normal.add(keys[~mask])
+        else:
+            self._normal.add(keys[valid & ~mask])
+            mask = mask & valid
+        anomalous = bool(mask.any())
+        if anomalous:
+            count, regions, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+            sizes = stats[:, cv2.CC_STAT_AREA].astype(np.uint64)
+            self._in_order = False
+            self._anomalous.append(_packed(keys[mask], sizes[regions[mask]]))
+            self._regions += count - 1  # OpenCV counts the background
+        return anomalous
+
+    def _sorted_anomalous(self) -> npt.NDArray[np.uint64]:
+        """All anomalous pixels as one ascending array, which is kept in place of its parts."""
+        if not self._in_order:
+            self._anomalous = [np.concatenate([np.zeros(0, np.uint64), *self._anomalous])]
+            self._anomalous[0].sort()
+            self._in_order = True
+        return self._anomalous[0]
+
+    def _sampled_aupro(self) -> float:
+        """AUPRO as the published evaluator has it: 200 even thresholds, and the FPR left of 0.3 stretched to [0, 1].
+
+        NaN where fewer than two thresholds, or only one FPR, are left of 0.3; a constant map has none.
+        """
+        anomalous, normal = self._sorted_anomalous(), self._normal
+        if not anomalous.size or not normal.size:
+            return math.nan
+        low, high = normal.lowest_and_highest()
+        first, last = _upper_half(anomalous[[0, -1]]).tolist()
+        ends = _values(np.array([min(low, first), max(high, last)], np.uint32))
+        start, end = ends.astype(np.float64)
+        thresholds = start + np.arange(STEPS) * (end - start) / STEPS
+        # A float32 lies above a float64 threshold if and only if it lies above the float32 next below that.
+        rounded = thresholds.astype(np.float32)
+        keys = _keys(np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded))
+        fpr = normal.above_and_level(keys)[0] / normal.size
+        places = np.searchsorted(anomalous, (keys.astype(np.uint64) + np.uint64(1)) << np.uint64(32))
+        between = [_overlap(anomalous[a:b]) for a, b in zip(places, [*places[1:], anomalous.size], strict=True)]
+        overlap = np.cumsum(between[::-1])[::-1] / self._regions
+        kept = fpr < FPR_LIMIT
+        if not kept.any() or np.ptp(fpr[kept]) == 0:
+            return math.nan
+        stretched = (fpr[kept] - fpr[kept].min()) / np.ptp(fpr[kept])
+        heights = overlap[kept]  # FPR falls as thresholds rise
+        return float(np.sum((stretched[:-1] - stretched[1:]) * (heights[:-1] + heights[1:])) / 2)
+
+
+class _Blocks:
+    """Numbers that are only counted: one block of them in memory, full ones sorted into a temporary file."""
+
+    def __init__(self, block: int) -> None:
+        self._block = np.empty(max(1, block), np.uint32)  # memory that is not written yet takes no room
+        self._filled = 0
+        self._in_order = True
+        self._full: list[mmap.mmap] = []
+
+    @property
+    def size(self) -> int:
+        return len(self._full) * self._block.size + self._filled
+
+    def add(self, keys: Keys) -> None:
+        while keys.size:
+            some = keys[: self._block.size - self._filled]
+            self._block[self._filled : self._filled + some.size] = some
+            self._filled += some.size
+            self._in_order = False
+            keys = keys[some.size :]
+            if keys.size:
+                self._put_away()
+
+    def above_and_level(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """How many numbers lie above each of `keys` (M,), and how many are equal to it; quickest if `keys` ascend."""
+        above, level = np.zeros(keys.size, np.int64), np.zeros(keys.size, np.int64)
+        for block in self._sorted():
+            right = np.searchsorted(block, keys, side="right")
+            above += block.size - right
+            level += right - np.searchsorted(block, keys, side="left")
+        return above, level
+
+    def lowest_and_highest(self) -> tuple[int, int]:
+        blocks = [block for block in self._sorted() if block.size]
+        return min(int(block[0]) for block in blocks), max(int(block[-1]) for block in blocks)
+
+    def _sorted(self) -> Iterator[Keys]:
+        for stored in self._full:
+            yield np.frombuffer(stored, np.uint32)
+            stored.madvise(mmap.MADV_DONTNEED)  # what was read is in the file; it need not stay in memory
+        filled = self._block[: self._filled]
+        if not self._in_order:
+            filled.sort()
+            self._in_order = True
+        yield filled
+
+    def _put_away(self) -> None:
+        self._block.sort()
+        try:
+            # Without a name from the start, the file is gone when nothing maps it any more.
+            with tempfile.TemporaryFile() as file:
+                file.write(self._block.data)
+                file.flush()
+                self._full.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise Failure(
+                f"{tempfile.gettempdir()}: {error.strerror} for {self._block.nbytes} bytes of sorted pixels; wanted 4"
+                " bytes for each normal pixel of a class; name a larger folder in the environment variable TMPDIR"
+            ) from None
+        self._filled = 0
 
 
 @dataclass(frozen=True)
-class _Curve:
-    """What lies at or above each distinct score, from the highest down, after a first entry of zero.
+class _Totals:
+    """`overlap` is AUPRO times the number of regions."""
 
-    `flagged` and `true` are int64 (T + 1,): all items and anomalous items. `regions` is uint32 (P,): the region, from
-    1, of each anomalous item in the same order.
+    auroc: float
+    ap: float
+    f1max: float
+    overlap: float
+
+
+def _totals(normal: _Blocks, anomalous: npt.NDArray[np.uint64]) -> _Totals:
+    """The scores from the normal items and `anomalous`, ascending, packed; NaN without both.
+
+    Every distinct score v of t anomalous items, with `above` normal items above it and `level` ones equal to it, adds
+    its own part to each area, so no curve is ever drawn.
     """
-
-    flagged: npt.NDArray[np.int64]
-    true: npt.NDArray[np.int64]
-    regions: npt.NDArray[np.uint32]
-
-    @property
-    def false(self) -> npt.NDArray[np.int64]:
-        return self.flagged - self.true
-
-    @property
-    def has_both(self) -> bool:
-        return bool(self.true[-1] and self.false[-1])
-
-
-def _curve(scores: npt.NDArray[np.float32], regions: npt.NDArray[np.uint32] | npt.NDArray[np.bool_]) -> _Curve:
-    """Sort float32 (M,) scores with their regions (M,), 0 for normal items."""
-    # One uint64 an item, score above and region below, sorts in place and several times faster than an argsort.
-    keys = _descending_bits(scores).astype(np.uint64)
-    keys <<= np.uint64(32)
-    keys |= regions.astype(np.uint64)
-    keys.sort()
-    sorted_regions = keys.astype(np.uint32)  # keeps the lower half
-    keys >>= np.uint64(32)
-    # A threshold falls only between distinct scores: ties are flagged together.
-    last_of_tie = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
-    anomalous = np.flatnonzero(sorted_regions)
-    true = np.searchsorted(anomalous, last_of_tie, side="right")
-    return _Curve(np.append(0, last_of_tie + 1), np.append(0, true), sorted_regions[anomalous])
+    false, true = normal.size, anomalous.size
+    if not false or not true:
+        return _Totals(*[math.nan] * 4)
+    limit = FPR_LIMIT * false
+    wins = ap = f1max = overlap = 0.0
+    flagged = 0  # anomalous items above the piece
+    for piece in _from_the_top(anomalous):
+        packed = piece[::-1]
+        keys = _upper_half(packed)
+        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))  # of each tie
+        ties = np.diff(np.append(first, keys.size))
+        above, level = (counts[::-1] for counts in normal.above_and_level(keys[first][::-1]))
+        hits = flagged + np.cumsum(ties)
+        seen = hits + above + level
+        wins += float(np.sum(ties * (false - above - level / 2)))
+        ap += float(np.sum(ties * (hits / seen)))
+        f1max = max(f1max, float(np.max(2 * hits / (seen + true))))
+        weights = np.add.reduceat(1 / _lower_half(packed), first)
+        overlap += float(np.sum(weights * _area_under_ramp(above, level, limit)))
+        flagged += keys.size
+    # Sums of many rounded shares may end a hair above 1.
+    return _Totals(min(wins / (false * true), 1.0), min(ap / true, 1.0), f1max, overlap / limit)
 
 
-def _descending_bits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Unsigned integers that ascend as the float32 scores descend (an IEEE 754 float is sign and magnitude)."""
+def _area_under_ramp(
+    start: npt.NDArray[np.int64], length: npt.NDArray[np.int64], limit: float
+) -> npt.NDArray[np.float64]:
+    """The area up to `limit` under what is 0 until `start`, rises to 1 over `length` and stays there."""
+    risen = np.clip(limit - start, 0, length)
+    area: npt.NDArray[np.float64] = risen**2 / np.maximum(2 * length, 1) + np.maximum(limit - start - length, 0)
+    return area
+
+
+def _from_the_top(packed: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.uint64]]:
+    """Pieces of an ascending array, the highest first; no tie is parted."""
+    end = packed.size
+    while end:
+        lowest = packed[max(0, end - PIECE)] >> np.uint64(32) << np.uint64(32)
+        start = int(np.searchsorted(packed, lowest))
+        yield packed[start:end]
+        end = start
+
+
+def _overlap(packed: npt.NDArray[np.uint64]) -> float:
+    """The sum of shares that items have in their regions."""
+    return float(sum(np.sum(1 / _lower_half(packed[at : at + PIECE])) for at in range(0, packed.size, PIECE)))
+
+
+def _packed(keys: Keys, sizes: npt.NDArray[np.uint64] | None = None) -> npt.NDArray[np.uint64]:
+    """One number an item that sorts by its key: the key, and below it the size of its region (1 without any)."""
+    packed = keys.astype(np.uint64) << np.uint64(32)
+    packed |= np.uint64(1) if sizes is None else sizes
+    return packed
+
+
+def _upper_half(packed: npt.NDArray[np.uint64]) -> Keys:
+    return (packed >> np.uint64(32)).astype(np.uint32)
+
+
+def _lower_half(packed: npt.NDArray[np.uint64]) -> Keys:
+    return packed.astype(np.uint32)  # keeps the lower half
+
+
+def _keys(scores: npt.NDArray[np.float32]) -> Keys:
+    """Unsigned integers in the order of the float32 scores (an IEEE 754 float is sign and magnitude)."""
     bits = (scores + np.float32(0)).view(np.uint32)  # adding zero makes -0.0 equal to 0.0
-    return np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF))
+    return np.where(bits >> 31, ~bits, bits ^ np.uint32(0x80000000))
 
 
-def _regions(masks: Masks) -> npt.NDArray[np.uint32]:
-    """Number the 8-connected regions of all masks from 1; 0 elsewhere."""
-    regions = np.zeros(masks.shape, np.uint32)
-    found = 0
-    for image in np.flatnonzero(masks.any(axis=(1, 2))):
-        count, labels = cv2.connectedComponents(masks[image].view(np.uint8), connectivity=8)
-        regions[image] = np.where(labels > 0, labels + found, 0)
-        found += count - 1  # OpenCV counts the background
-    return regions
-
-
-def _auroc(curve: _Curve) -> float:
-    if not curve.has_both:
-        return math.nan
-    return _area(curve.true / curve.true[-1], curve.false / curve.false[-1])
-
-
-def _ap(curve: _Curve) -> float:
-    if not curve.has_both:
-        return math.nan
-    return float(np.sum(np.diff(curve.true) * (curve.true[1:] / curve.flagged[1:])) / curve.true[-1])
-
-
-def _f1max(curve: _Curve) -> float:
-    if not curve.has_both:
-        return math.nan
-    return float(np.max(2 * curve.true / (curve.flagged + curve.true[-1])))
-
-
-def _aupro(curve: _Curve) -> float:
-    """Area under the mean overlap of regions over FPR from 0 to `FPR_LIMIT`, divided by that limit."""
-    if not curve.has_both:
-        return math.nan
-    # Each pixel adds 1 / (size of its region) / (number of regions), so the running sum is the mean overlap.
-    sizes = np.bincount(curve.regions)[1:]
-    weights = 1 / (sizes * sizes.size)
-    overlap = np.append(0, np.cumsum(weights[curve.regions - 1]))[curve.true]
-    fpr = curve.false / curve.false[-1]
-    after = int(np.searchsorted(fpr, FPR_LIMIT, side="right"))  # first point beyond the limit; FPR ends at 1
-    share = (FPR_LIMIT - fpr[after - 1]) / (fpr[after] - fpr[after - 1])
-    at_limit = overlap[after - 1] + share * (overlap[after] - overlap[after - 1])
-    return _area(np.append(overlap[:after], at_limit), np.append(fpr[:after], FPR_LIMIT)) / FPR_LIMIT
-
-
-def _area(heights: npt.NDArray[np.float64], places: npt.NDArray[np.float64]) -> float:
-    """Area under straight lines between points; `places` ascend."""
-    return float(np.sum(np.diff(places) * (heights[1:] + heights[:-1]) / 2))
-
-
-def _check(maps: Maps, masks: Masks, names: Sequence[str] | None) -> None:
-    if maps.shape != masks.shape or maps.ndim != 3 or maps.dtype != np.float32:
-        raise ValueError(f"maps are {maps.dtype} {maps.shape}, masks {masks.shape}; wanted float32 and bool (N, H, W)")
-    bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
-    if bad.size:
-        name = names[bad[0]] if names else f"map {bad[0]}"
-        raise Failure(f"{name}: the anomaly map holds NaN or infinity ({bad.size} of {len(maps)} maps); wanted numbers")
+def _values(keys: Keys) -> npt.NDArray[np.float32]:
+    """The scores that `_keys` was given."""
+    return np.where(keys >> 31, keys ^ np.uint32(0x80000000), ~keys).view(np.float32)

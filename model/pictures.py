@@ -1,4 +1,4 @@
-"""Picture sheets: prompt, query, truth and map side by side, one row for each query."""
+"""Picture sheets: prompt, query, truth, map and overlay side by side, one row for each query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from pipeline.arrays import Image, Mask
 
-HEADINGS = ("prompt", "query", "truth", "map")
+HEADINGS = ("prompt", "query", "truth", "map", "overlay")
 CELL_INCHES = 1.6
 LABEL_INCHES = 1.15  # at the left, the rows' labels
 TITLE_INCHES = 0.52  # at the top, the title and the headings
@@ -29,7 +30,7 @@ TRUTH_OPACITY = 0.6
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of a sheet; all four pictures are (H, W) alike."""
+    """One row of a sheet; all pictures are (H, W) alike."""
 
     label: str
     prompt: Image  # RGB uint8 (H, W, 3)
@@ -40,8 +41,12 @@ class Strip:
 
 def write_sheet(path: Path, title: str, strips: Sequence[Strip]) -> None:
     """Draw `strips` (one at least) below each other into a PNG; the same strips give the same file."""
+    write_picture(path, draw_sheet(title, strips))
+
+
+def write_picture(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG; the same figure gives the same file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = draw_sheet(title, strips)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})  # no version of matplotlib in the file
 
 
@@ -78,10 +83,22 @@ def tint(image: Image, mask: Mask) -> Image:
     return np.where(mask[..., None], red, grey).astype(np.uint8)
 
 
+def overlay(image: Image, shown: npt.NDArray[np.float32]) -> Image:
+    """Return `image` as grey, under the colours of `shown` (H, W) in [0, 1] where that is high."""
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
+    strength = np.clip(shown, 0, 1)[..., None]
+    colours = 255 * colormaps[COLOURS](UNIT(shown))[..., :3]
+    mixed: Image = ((1 - strength) * grey + strength * colours).astype(np.uint8)
+    return mixed
+
+
 def _fill(row: Sequence[Axes], strip: Strip) -> None:
-    for cell, picture in zip(row, (strip.prompt, strip.query, tint(strip.query, strip.truth)), strict=False):
-        cell.imshow(picture)
-    row[-1].imshow(strip.map, cmap=COLOURS, norm=UNIT)
+    prompt, query, truth, shown, over = row
+    prompt.imshow(strip.prompt)
+    query.imshow(strip.query)
+    truth.imshow(tint(strip.query, strip.truth))
+    shown.imshow(strip.map, cmap=COLOURS, norm=UNIT)
+    over.imshow(overlay(strip.query, strip.map))
     for cell in row:
         cell.set_axis_off()
     row[0].text(-0.06, 0.5, strip.label, transform=row[0].transAxes, fontsize=8, ha="right", va="center")

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure, run
-from model.benchmark import SUFFIXES, read_image
 from model.engine import Compare, Speed, Together, open_engine, stretch, to_batch
+from model.layouts import SUFFIXES
+from model.protocols import read_image
 from pipeline.arrays import Image
 from pipeline.progress import track
 

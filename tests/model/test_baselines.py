@@ -28,7 +28,7 @@ METHODS = pytest.mark.parametrize("method", [pixel_difference, patchcore(pyramid
 @given(seed=seeds)
 def test_a_query_like_its_prompt_is_normal_everywhere(method, seed):
     batch = images(seed)
-    maps = method(batch)(batch)
+    maps = method(batch[None])(batch)
     assert maps.shape == (2, 32, 64)
     torch.testing.assert_close(maps, torch.zeros_like(maps), atol=1e-6, rtol=0)
 
@@ -38,7 +38,8 @@ def test_a_query_like_its_prompt_is_normal_everywhere(method, seed):
 @given(seed=seeds)
 def test_one_prompt_for_all_is_the_same_as_a_copy_for_each(method, seed):
     prompt, queries = images(seed, 1), images(seed + 1, 3)
-    torch.testing.assert_close(method(prompt)(queries), method(prompt.expand(3, -1, -1, -1))(queries))
+    copies = prompt.expand(3, -1, -1, -1)
+    torch.testing.assert_close(method(prompt[None])(queries), method(copies[None])(queries))
 
 
 @METHODS
@@ -46,7 +47,7 @@ def test_a_changed_corner_is_the_highest_of_the_map(method):
     prompt = images(0, 1) * 0.1 + 0.2
     query = prompt.clone()
     query[:, 0, :16, :16] = 1
-    row, col = divmod(int(method(prompt)(query).argmax()), 64)
+    row, col = divmod(int(method(prompt[None])(query).argmax()), 64)
     assert row < 16
     assert col < 16
 
@@ -54,7 +55,7 @@ def test_a_changed_corner_is_the_highest_of_the_map(method):
 def test_pixel_difference_is_the_mean_over_channels():
     prompt = torch.zeros(1, 3, 2, 2)
     query = torch.tensor([0.3, 0.0, 0.9]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
-    torch.testing.assert_close(pixel_difference(prompt)(query), torch.full((1, 2, 2), 0.4))
+    torch.testing.assert_close(pixel_difference(prompt[None])(query), torch.full((1, 2, 2), 0.4))
 
 
 @LAW
@@ -62,7 +63,18 @@ def test_pixel_difference_is_the_mean_over_channels():
 def test_patchcore_does_not_mind_where_a_patch_went(seed, rows, cols):
     prompt = images(seed)
     query = prompt.roll((rows * 16, cols * 16), (2, 3))
-    torch.testing.assert_close(patchcore(pyramid)(prompt)(query), torch.zeros(2, 32, 64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(patchcore(pyramid)(prompt[None])(query), torch.zeros(2, 32, 64), atol=1e-6, rtol=0)
+
+
+@LAW
+@given(seeds)
+def test_every_shot_is_in_patchcores_memory(seed):
+    shots, query = torch.stack([images(seed), images(seed + 1)]), images(seed + 2)
+    both = patchcore(pyramid)(shots)(query)
+    for shot in shots:
+        assert (both <= patchcore(pyramid)(shot[None])(query) + 1e-6).all()
+        own = patchcore(pyramid)(shots)(shot)
+        torch.testing.assert_close(own, torch.zeros_like(own), atol=1e-6, rtol=0)
 
 
 def test_patchcore_is_one_minus_the_best_cosine():
@@ -71,5 +83,5 @@ def test_patchcore_is_one_minus_the_best_cosine():
 
     prompt = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).T.reshape(1, 3, 1, 2)
     query = torch.tensor([[2.0, 0.0, 0.0], [0.0, 3.0, 4.0]]).T.reshape(1, 3, 1, 2)
-    maps = patchcore(encode, levels=(0,))(prompt)(query)
+    maps = patchcore(encode, levels=(0,))(prompt[None])(query)
     torch.testing.assert_close(maps, torch.tensor([[[0.0, 0.4]]]))

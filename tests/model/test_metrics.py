@@ -1,5 +1,6 @@
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 
 from configs.errors import Failure
-from model.metrics import NAMES, Scores, average_precision, score
+from model.metrics import NAMES, Scores, Tally, average_precision, score
 
 SHAPE = (3, 5, 6)
 # Few values make many ties; the two zeros are equal but have different bits.
@@ -76,6 +77,74 @@ def test_image_scores_are_those_of_scikit_learn_on_the_highest_pixels(maps, mask
 @given(any_maps, mixed_masks)
 def test_aupro_is_that_of_relabelling_at_every_threshold(maps, masks):
     assert score(maps, masks).aupro == pytest.approx(brute_force_aupro(maps, masks))
+
+
+def published_aupro(maps, masks):
+    """The published evaluator's way: the maps in [0, 1], 200 even thresholds, regions looked at again for each."""
+    maps = maps.astype(np.float64)
+    regions = [(image, *region) for image, mask in enumerate(masks) for region in regions_of(mask)]
+    if maps.max() == maps.min():
+        return math.nan
+    points = []
+    for step in range(200):
+        flagged = maps > maps.min() + step * (maps.max() - maps.min()) / 200
+        fpr, overlap = flagged[~masks].mean(), np.mean([flagged[region].mean() for region in regions])
+        points += [(fpr, overlap)] if fpr < 0.3 else []
+    fprs, overlaps = np.array(points).T.reshape(2, -1)
+    if fprs.size < 2 or fprs.max() == fprs.min():
+        return math.nan
+    return reference.auc((fprs - fprs.min()) / (fprs.max() - fprs.min()), overlaps)
+
+
+@given(any_maps, mixed_masks)
+def test_aupro_by_200_thresholds_is_the_published_evaluators(maps, masks):
+    found = score(maps, masks, aupro="200 thresholds").aupro
+    assert found == pytest.approx(published_aupro(maps, masks), nan_ok=True)
+
+
+@given(any_maps, mixed_masks, st.integers(1, 100), st.integers(1, 3))
+def test_what_lies_in_the_temporary_file_changes_no_score(maps, masks, block, at_once):
+    tally = Tally(block)
+    for start in range(0, len(maps), at_once):
+        tally.add(maps[start : start + at_once], masks[start : start + at_once])
+    for aupro in ("exact", "200 thresholds"):
+        assert tally.scores(aupro).by_name() == pytest.approx(score(maps, masks, aupro=aupro).by_name(), nan_ok=True)
+
+
+@given(any_maps, any_maps, mixed_masks)
+def test_a_tally_goes_on_after_it_was_asked(first, second, masks):
+    tally = Tally(50)
+    tally.add(first, masks)
+    tally.scores()
+    tally.add(second, masks)
+    together = score(np.concatenate([first, second]), np.concatenate([masks, masks]))
+    assert tally.scores().by_name() == pytest.approx(together.by_name(), nan_ok=True)
+
+
+@given(any_maps, mixed_masks)
+def test_a_tie_larger_than_a_piece_stays_together(maps, masks):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.metrics.PIECE", 2)
+        pieces = score(maps, masks).by_name()
+    assert pieces == pytest.approx(score(maps, masks).by_name(), nan_ok=True)
+
+
+@given(any_maps, mixed_masks)
+def test_the_curve_goes_through_what_a_threshold_flags(maps, masks):
+    tally = Tally()
+    tally.add(maps, masks)
+    points = set(zip(*tally.curve(points=1000), strict=True))
+    for threshold in set(maps[masks].tolist()):
+        flagged = maps >= threshold
+        fpr, recall, precision = flagged[~masks].mean(), flagged[masks].mean(), masks[flagged].mean()
+        assert any(np.allclose(point, (fpr, recall, precision)) for point in points)
+
+
+def test_a_full_disk_is_one_line_that_says_what_to_do():
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", lambda: full)
+        with pytest.raises(Failure, match=r"No space left on device for 16 bytes of sorted pixels; wanted .* TMPDIR"):
+            Tally(block=4).add(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool))
 
 
 @given(any_maps, mixed_masks)
@@ -148,6 +217,11 @@ def test_an_inverted_map_is_not_flipped():
     assert score(1 - masks.astype(np.float32), masks).i_auroc == 0
 
 
+def test_the_published_aupro_of_a_constant_map_is_undefined():
+    masks = np.eye(8, dtype=bool)[None]
+    assert math.isnan(score(np.ones((1, 8, 8), np.float32), masks, aupro="200 thresholds").aupro)
+
+
 @pytest.mark.parametrize("anomalous", [False, True])
 def test_without_both_kinds_of_pixels_a_score_is_nan(anomalous):
     scores = score(np.random.default_rng(0).random(SHAPE, np.float32), np.full(SHAPE, anomalous))
@@ -165,7 +239,7 @@ def test_an_image_may_be_called_anomalous_without_an_anomalous_pixel():
 def test_a_map_that_is_no_number_is_an_error_that_names_the_image(value):
     maps, masks = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool)
     maps[1, 2, 3] = value
-    with pytest.raises(Failure, match=r"^screw/017\.png: the anomaly map holds NaN or infinity \(1 of 3 maps\)"):
+    with pytest.raises(Failure, match=r"^screw/017\.png: the anomaly map holds NaN or infinity; wanted numbers$"):
         score(maps, masks, names=["a", "screw/017.png", "b"])
     with pytest.raises(Failure, match=r"^map 1: "):
         score(maps, masks)

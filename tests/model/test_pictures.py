@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.benchmark import GOOD
-from model.pictures import HEADINGS, Strip, draw_sheet, tint, write_sheet
+from model.layouts import GOOD
+from model.pictures import HEADINGS, Strip, draw_sheet, overlay, tint, write_sheet
 from model.sheets import spread
 
 
@@ -52,6 +52,14 @@ def test_truth_is_red_on_grey():
     assert (np.ptp(tinted[~mask], axis=1) == 0).all()
     assert (tinted[mask][:, 0] > tinted[mask][:, 1] + 50).all()
     assert (image == (10, 200, 90)).all()
+
+
+def test_an_overlay_is_the_grey_image_where_nothing_is_found_and_bright_where_all_is():
+    image = np.full((4, 4, 3), (10, 200, 90), np.uint8)
+    shown = np.eye(4, dtype=np.float32)
+    over = overlay(image, shown).astype(int)
+    assert (over[shown == 0] == 100).all()
+    assert (over[shown == 1].sum(axis=1) > 600).all()
 
 
 @given(st.lists(st.sampled_from(["cut", "dent", GOOD, "hole"]), max_size=30), st.integers(1, 10))

@@ -31,6 +31,7 @@ def test_every_stage_leaves_what_it_promises(finished):
     assert (finished.root / "models/metauas/last.ckpt").is_file()
     assert "| " in (finished.root / "reports/table.md").read_text()
     assert list((finished.root / "reports/pictures").glob("*.png"))
+    assert "data:image/jpeg" in (finished.root / "reports/report.html").read_text()
 
 
 def test_a_second_repro_does_nothing_and_says_so(finished):
@@ -55,6 +56,7 @@ def test_metrics_and_plots_are_shown_by_dvc(finished):
 
     page = (finished.root / "plots/index.html").read_text()
     assert all(curve in page for curve in ("train/loss.tsv", "val/loss.tsv", "all.tsv", "paste.tsv"))
+    assert all(f'"field": "{column}"' in page for column in ("metauas", "patchcore", "anomalous"))  # of one table each
 
 
 def test_the_quality_of_the_pairs_is_shown_by_dvc(finished):
