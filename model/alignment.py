@@ -13,6 +13,9 @@ from configs.model import Fusion, Similarity, Strategy
 CHUNK = 1024  # rows of an attention map that statistics hold at a time
 START_TEMPERATURE = 20.0  # of cosine similarity; a softmax over cosines in [-1, 1] is nearly flat without one
 
+START_PRODUCT = 20.0  # of a place with itself after `whiten`, on average: as sharp as the cosine's start
+WHITEN_FLOOR = 0.01  # of the mean variance, under every direction's: nearly constant directions are not blown up
+
 # What the decoder gets of query q and aligned prompt p (Eq. 2 is "concat"; Table 3 compares).
 FUSE: dict[Fusion, Callable[[Tensor, Tensor], Tensor]] = {
     "concat": lambda q, p: torch.cat([q, p], dim=1),
@@ -59,6 +62,25 @@ class Alignment(nn.Module):
             align = _soft if self.strategy == "soft" else _hard
             aligned = align(queries, keys, _tokens(prompt.float()))
         return aligned.transpose(1, 2).reshape(query.shape)  # (B, hw, C) -> (B, C, h, w)
+
+    @torch.no_grad()
+    def whiten(self, features: Tensor) -> None:
+        """Start the projection so that `features` (B, C, h, w) leave it centred, uncorrelated and of equal strength.
+
+        The paper says nothing of how the projection starts. From a usual random start the unscaled product is won by
+        whichever positions have the longest vectors, and its softmax is so sharp that hardly a gradient can mend it.
+        """
+        assert self.strategy == "soft"
+        places = _tokens(features).flatten(0, 1).double()  # (BHW, C)
+        mean = places.mean(dim=0)
+        variance, directions = torch.linalg.eigh(torch.cov(places.T))
+        whiten = directions * (variance + WHITEN_FLOOR * variance.mean()).rsqrt() @ directions.T
+        kept = nn.init.orthogonal_(torch.empty(self.project.weight.shape[:2])).to(whiten) @ whiten  # (C // 2, C)
+        length = ((places - mean) @ kept.T).square().sum(dim=1).mean()
+        kept = kept * (START_PRODUCT / length).sqrt()
+        self.project.weight.copy_(kept[:, :, None, None])
+        assert self.project.bias is not None
+        self.project.bias.copy_(-kept @ mean)
 
     @torch.no_grad()
     def statistics(self, prompt: Tensor, query: Tensor) -> tuple[float, float]:

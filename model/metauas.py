@@ -140,6 +140,21 @@ class MetaUAS(nn.Module):
             logits = F.interpolate(logits, (height, width), mode="bilinear")
         return logits  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def whiten_alignment(self, images: Tensor) -> None:
+        """Start each level's alignment from the statistics of `images` (see `encode`); see `Alignment.whiten`.
+
+        Raises:
+            BadRequest: there is no soft alignment.
+        """
+        if self.arguments["alignment"] != "soft":
+            raise BadRequest(f"model: alignment {self.arguments['alignment']!r} cannot be whitened; wanted 'soft'")
+        was_training = self.training
+        features = self.eval().encode(images)
+        self.train(was_training)
+        for align, level in zip(self.alignment, features[::-1], strict=False):  # both from the deepest
+            cast(Alignment, align).whiten(level)
+
     def attention_statistics(self, prompt: Features, query: Features) -> dict[int, tuple[float, float]]:
         """Entropy (nats) and self-match rate of each aligned level's attention; see `Alignment.statistics`.
 

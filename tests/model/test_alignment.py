@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.alignment import FUSE, FUSED_WIDTH, START_TEMPERATURE, Alignment
+from model.alignment import FUSE, FUSED_WIDTH, START_PRODUCT, START_TEMPERATURE, Alignment
 
 
 def features(seed, channels=12, height=4, width=6):
@@ -103,3 +103,31 @@ def test_a_fusion_has_the_width_it_states_and_begins_with_the_query(fusion):
     if fusion.startswith("concat"):
         assert torch.equal(fused[:, :12], query)
         assert torch.equal(fused[:, 12:24], prompt)
+
+
+def entangled(seed):
+    """Channels that go together and differ in strength, off zero, as those of a pretrained encoder."""
+    generator = torch.Generator().manual_seed(seed)
+    mix = torch.linalg.qr(torch.randn(12, 12, generator=generator)).Q * torch.logspace(0, 0.7, 12)
+    return torch.einsum("dc,bchw->bdhw", mix, features(seed, height=16, width=16)) + 5
+
+
+def test_a_whitened_projection_is_centred_uncorrelated_and_as_long_as_said():
+    torch.manual_seed(0)
+    alignment = Alignment(12, "soft", "dot")
+    alignment.whiten(entangled(1))
+    projected = alignment.project(entangled(1)).transpose(0, 1).flatten(1)  # (C / 2, BHW)
+    torch.testing.assert_close(projected.mean(dim=1), torch.zeros(6), atol=1e-3, rtol=0)
+    torch.testing.assert_close(torch.cov(projected), torch.eye(6) * START_PRODUCT / 6, atol=0.5, rtol=0)
+    torch.testing.assert_close(projected.square().sum(dim=0).mean().item(), START_PRODUCT, rtol=1e-3, atol=0)
+
+
+def test_a_whitened_projection_finds_the_same_place_more_often():
+    torch.manual_seed(0)
+    alignment = Alignment(12, "soft", "dot")
+    same = entangled(1)
+    _, before = alignment.statistics(same, same)
+    alignment.whiten(same)
+    entropy, after = alignment.statistics(same, same)
+    assert after > 2 * before
+    assert 0.2 < entropy < math.log(256) - 1  # neither one place alone nor all alike

@@ -182,3 +182,17 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04")
     with pytest.raises(BadRequest, match="not a torch file of plain tensors"):
         MetaUAS.from_checkpoint(tmp_path / "cut.ckpt")
+
+
+def test_whitening_starts_every_level_and_leaves_the_encoder_as_it_was():
+    torch.manual_seed(0)
+    network = MetaUAS(**TINY | {"freeze_encoder": False, "similarity": "dot"}).train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network.whiten_alignment(torch.rand(2, 3, 128, 128))
+    changed = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {
+        f"alignment.{i}.project.{leaf}" for i in range(len(network.alignment)) for leaf in ("weight", "bias")
+    }
+    assert network.training
+    with pytest.raises(BadRequest, match="wanted 'soft'"):
+        MetaUAS(**TINY | {"alignment": "none"}).whiten_alignment(torch.rand(2, 3, 64, 64))
