@@ -12,8 +12,7 @@ interruption, and only adds to the table what is new. A variant may also bring i
 
 Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
 warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
-above 0.5. Benchmarks: one prompt a category,
-mean over five of them.
+above 0.5. Benchmarks: one prompt a category, mean over five of them.
 """
 
 import argparse

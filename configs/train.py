@@ -31,6 +31,7 @@ class Train(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine"]
     clip_norm: Annotated[float, Field(gt=0)] | None
+    whiten_alignment: bool
     unchanged_share: Share
     select_by: Literal["val_loss", "val_pixel_ap"]
     devices: Count

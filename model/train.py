@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
 from configs.train import WITHOUT_EFFECT, TrainParams
 from model.feed import Feed
 from model.learner import Learner
-from model.loop import Loop
+from model.loop import Loop, spread
 from model.metauas import CHECKPOINT_VERSION, MetaUAS
 from model.pairs import PairDataset
 from model.record import BEST, LAST, Progress, read_progress, restore
 
+WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
 LIBRARIES = ("torch", "timm", "kornia", "lightning", "numpy", "zarr")
 
 
@@ -59,6 +60,8 @@ def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) 
         _announce(out, progress)
     torch.manual_seed(params.seed)
     network = MetaUAS(**params.model.model_dump())
+    if recipe.whiten_alignment and not progress.step:
+        network.whiten_alignment(_originals(training))
     facts = _facts(params, training, network, code)
     learner = Learner(network.to(fabric.device), recipe, params.seed, steps, fabric)
     if progress.step:
@@ -97,6 +100,12 @@ def count_parameters(network: nn.Module) -> str:
     everything = sum(parameter.numel() for parameter in network.parameters())
     learnable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     return f"{everything:,} parameters, {learnable:,} learn"
+
+
+def _originals(training: PairDataset) -> Tensor:
+    """Some unchanged images of the training pairs, evenly spread: float32 (B, 3, H, W) in [0, 1]."""
+    places = spread(len(training), WHITENING_PAIRS)
+    return torch.stack([training[place]["pair"][0] for place in places]).permute(0, 3, 1, 2).float() / 255
 
 
 def _announce(out: Path, progress: Progress) -> None:
