@@ -24,7 +24,6 @@ from zarr.codecs import ZstdCodec
 from pipeline.arrays import Image, Mask
 from pipeline.shards import (
     ATTRIBUTES,
-    CODEC,
     FORMAT,
     FORMAT_VERSION,
     KINDS,
@@ -81,7 +80,7 @@ def write_shard(
         if store is not None:
             upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
             return entry
-        for path in made.rglob("*"):
+        for path in (made, *made.rglob("*")):
             flush(path)
         target = shard_path(root, name)
         if target.exists():
@@ -99,8 +98,7 @@ def _write_group(
     attributes: Mapping[str, Any],
     outcomes: Mapping[str, int],
 ) -> ShardEntry:
-    with zarr.config.set(CODEC):
-        group = zarr.create_group(path)
+    group = zarr.create_group(path)
     kinds: list[int] = []
     image_ids: list[int] = []
     donor_ids: list[int] = []

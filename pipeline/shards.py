@@ -37,8 +37,7 @@ NO_DONOR = -1
 MANIFEST = "manifest.json"
 ATTRIBUTES = "zarr.json"  # of a shard: the last file written
 RECORDS = "records"
-# The Rust codec pipeline reads and writes pairs about four times faster. It lays chunks into the file in the order its
-# threads finish, so more than one thread gives other bytes each time; the processes around it are the parallelism.
+# The Rust codec pipeline reads pairs about four times faster. One thread: the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
 
 

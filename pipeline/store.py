@@ -10,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, Failure
 
 Where = Path | str  # a local folder is a Path, a URL a str
 READ_BYTES = 8 << 20  # at a time, of a file that is only hashed
@@ -106,15 +106,22 @@ def flush(path: Path) -> None:
 
 
 def upload(folder: Path, url: str, last: str) -> None:
-    """Copy a local folder to a URL as whole objects, in place of what is there; the file `last` after all others."""
+    """Copy a local folder to a URL as whole objects, in place of what is there; the file `last` after all others.
+
+    Raises:
+        Failure: it could not be written.
+    """
     files, path = filesystem(url)
-    if files.exists(path):
-        files.rm(path, recursive=True)
     found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
-    for name in sorted(found, key=lambda name: name == last):
-        target = f"{path}/{name}"
-        _make_parent(files, target)
-        files.put_file(str(folder / name), target)
+    try:
+        if files.exists(path):
+            files.rm(path, recursive=True)
+        for name in sorted(found, key=lambda name: name == last):
+            target = f"{path}/{name}"
+            _make_parent(files, target)
+            files.put_file(str(folder / name), target)
+    except Exception as error:  # noqa: BLE001 - every backend has errors of its own
+        raise Failure(f"{url}: cannot be written ({error}); what is finished is kept") from None
 
 
 def _make_parent(files: Any, path: str) -> None:

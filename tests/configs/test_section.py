@@ -37,6 +37,7 @@ def test_a_stage_reads_its_part_of_the_whole():
         (lambda p: p["synth"]["area_share"].update(low=0.9), r"synth\.area_share = .*low 0\.9 is above high 0\.6"),
         (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
         (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
+        (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),
         (lambda p: p.pop("synth"), r"synth is missing"),
     ],
 )
