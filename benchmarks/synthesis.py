@@ -9,7 +9,8 @@ called point by point, and one PNG per picture: the inpainted ones first, then t
 ones at the photographs' own size; the plain way is timed so and, harder to beat, with these at the size of the pairs.
 
 All ways fill with OpenCV and have the same number of processes. CPU time counts all of them; unlike the clock it does
-not see other programs.
+not see other programs. With fewer than some thousand photographs ours is mostly the start of the worker processes; the
+lines by step are without it.
 """
 
 import argparse

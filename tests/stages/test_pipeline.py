@@ -71,7 +71,9 @@ def test_the_quality_of_the_pairs_is_shown_by_dvc(finished):
     finished.run("dvc", "plots", "show", "--out", "quality-plots")
 
     page = (finished.root / "quality-plots/index.html").read_text()
-    assert all(plot in page for plot in ("areas of the masks", "visible share", "across the masks", "sheets_local.png"))
+    assert all(
+        plot in page for plot in ("areas of the masks", "differ visibly", "across the masks", "sheets_local.png")
+    )
 
 
 def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
