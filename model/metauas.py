@@ -23,6 +23,7 @@ from model.tensors import check_keys, read_torch
 
 CHECKPOINT = "metauas"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1
+ENCODED_TOGETHER_PX = 2**17  # of one image
 START_SHARE = 0.05  # of changed pixels, as an untrained network believes
 STATE_PREFIX = "network."  # of the network's keys in a checkpoint's state_dict
 
@@ -85,7 +86,7 @@ class MetaUAS(nn.Module):
             self.decoder = UNetDecoder(features, decoder_channels)
         else:
             self.decoder = FPNDecoder(features, decoder_channels, "add" if decoder == "fpn-add" else "cat")
-        self.mask_head = nn.Conv2d(self.decoder.width, 1, kernel_size=1)
+        self.mask_head: nn.Module = nn.Conv2d(self.decoder.width, 1, kernel_size=1)
         # Changes are rare: starting near their share spares the first steps (the prior of Lin et al., 2017, RetinaNet).
         nn.init.constant_(cast(Tensor, self.mask_head.bias), math.log(START_SHARE / (1 - START_SHARE)))
         # Twice as fast on a CPU, and what a GPU's tensor cores want.
@@ -103,9 +104,16 @@ class MetaUAS(nn.Module):
         }
 
     def forward(self, prompt: Tensor, query: Tensor) -> Tensor:
-        """Return the logits of change of `query` against `prompt`; both are encoded in one pass."""
+        """Return the logits of change of `query` against `prompt`; both are encoded in one pass.
+
+        Without gradients on a CPU large images are encoded apart: together they are no faster and take more memory.
+        """
         if prompt.shape != query.shape:
             raise BadRequest(f"prompt is {tuple(prompt.shape)}, query is {tuple(query.shape)}; make them of one size")
+        large = query.shape[2] * query.shape[3] > ENCODED_TOGETHER_PX
+        if large and query.device.type == "cpu" and not torch.is_grad_enabled():
+            needed = self.encode(prompt)[self.unaligned :]  # the rest, the largest, is given back
+            return self.compare(needed, self.encode(query))
         features = [level.chunk(2) for level in self.encode(torch.cat([prompt, query]))]  # (2B, ...) -> 2 x (B, ...)
         return self.compare([pair[0] for pair in features], [pair[1] for pair in features])
 

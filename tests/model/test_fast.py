@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -57,6 +57,19 @@ def test_the_fast_form_is_the_same_network(switch):
     torch.testing.assert_close(wide, network(prompt[..., :32], query[..., :32]), atol=2e-4, rtol=1e-4)
 
 
+@settings(max_examples=15)
+@given(rows=st.integers(1, 8), height=st.integers(1, 3))
+def test_strips_change_nothing(rows, height):
+    torch.manual_seed(0)
+    network = lively(MetaUAS(**TINY))
+    fast = for_inference(copy.deepcopy(network))
+    prompt, query = torch.rand(2, 2, 3, 32 * height, 64)
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.fast.STRIP_PX", rows * 2 * 32)
+        patch.setattr("model.metauas.ENCODED_TOGETHER_PX", 0)
+        torch.testing.assert_close(fast(prompt, query), network(prompt, query), atol=2e-4, rtol=1e-4)
+
+
 def test_no_normalisation_is_left_and_nothing_learns():
     fast = for_inference(MetaUAS(**TINY).eval())
     ran = {name for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d)}
@@ -66,7 +79,7 @@ def test_no_normalisation_is_left_and_nothing_learns():
 
 def test_a_normalisation_that_follows_no_convolution_stays():
     torch.manual_seed(0)
-    network = MetaUAS(**TINY)
+    network = MetaUAS(**TINY | {"decoder_channels": (16, 16, 8, 8)})
     network.mask_head = nn.Sequential(nn.BatchNorm2d(8), network.mask_head)  # after a ReLU
     network = lively(network)
     fast = for_inference(copy.deepcopy(network))
