@@ -12,7 +12,8 @@ interruption, and only adds to the table what is new. A variant may also bring i
 
 Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
 warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
-above 0.5. Benchmarks: one prompt a category, drawn by seed. """
+above 0.5. Benchmarks: one prompt a category, drawn by seed.
+"""
 
 import argparse
 import json
