@@ -4,7 +4,8 @@
     python -m benchmarks.feed --pairs data/pairs   reads these
 
 Every reader gives shuffled batches of uint8 tensors of the same pairs. Readers take turns, and the median of the rounds
-is shown. CPU time is that of this process, so it is complete where there are no workers.
+is shown. CPU time is that of this process, so it is complete where there are no workers. Workers are threads of the
+feed, and processes of a DataLoader.
 """
 
 import argparse

@@ -146,11 +146,11 @@ class Loop:
         names = self._of_all_devices([f"{shard}[{row}] (image {image})" for (shard, row), image in places])
         if not self.leads:
             return SystemExit(Failure.status)
+        shown = ", ".join(names[:NAMED_PAIRS]) or "of which none alone is to blame"
         more = f" and {len(names) - NAMED_PAIRS} more" if len(names) > NAMED_PAIRS else ""
         return Failure(
             f"train: the loss is {loss} in epoch {self.progress.epoch}, batch {self.progress.batch + 1}, on pairs"
-            f" {', '.join(names[:NAMED_PAIRS])}{more}; lower train.lr, or look at these pairs with"
-            f" python -m pipeline.inspect {names[0].partition('[')[0]}"
+            f" {shown}{more}; lower train.lr, or look at a pair's shard with python -m pipeline.inspect"
         )
 
     def _close_epoch(self) -> None:

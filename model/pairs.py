@@ -4,6 +4,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch.utils.data import Dataset
 
 from configs.errors import Failure
 from pipeline.shards import open_shard, read_manifest
+
+# Zarr's settings are the process's: of two threads that set the codec to open a shard, one would open it with another.
+_OPENING = Lock()
 
 
 class Pair(TypedDict):
@@ -104,8 +108,9 @@ class PairDataset(Dataset[Pair]):
         return self.__dict__ | {"_open": {}}
 
     def _shard(self, name: str) -> _Open:
-        if name not in self._open:
-            shard = open_shard(self.where, name)
-            kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
-            self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
-        return self._open[name]
+        with _OPENING:
+            if name not in self._open:
+                shard = open_shard(self.where, name)
+                kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
+                self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
+            return self._open[name]

@@ -236,7 +236,7 @@ def test_a_loss_that_is_not_finite_names_its_pairs_and_keeps_the_last_checkpoint
     monkeypatch.setattr("model.learner.pixel_losses", broken)
     with pytest.raises(
         Failure,
-        match=r"is nan in epoch 1, batch 1, on pairs shard_000\d\[\d\] \(image \d+\); lower train\.lr.* shard_000",
+        match=r"is nan in epoch 1, batch 1, on pairs shard_000\d\[\d\] \(image \d+\); lower train\.lr",
     ) as raised:
         run("a")
     assert "\n" not in str(raised.value)
