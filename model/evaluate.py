@@ -24,7 +24,6 @@ from model.metauas import MetaUAS
 from model.protocols import Protocol
 from model.report import in_short, write_report
 
-
 VARIANTS = (
     "one: a prompt a category (MetaUAS); best: each query's best match (MetaUAS*); best+clip: with CLIP's visual prior"
     " (MetaUAS*+); pool: the best match of all categories' prompts, the category not told (one)"
