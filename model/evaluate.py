@@ -24,6 +24,11 @@ from model.metauas import MetaUAS
 from model.protocols import Protocol
 from model.report import in_short, write_report
 
+VARIANTS = (
+    "one: a prompt a category (MetaUAS); best: each query's best match (MetaUAS*); best+clip: with CLIP's visual prior"
+    " (MetaUAS*+); pool: the best match of all categories' prompts, the category not told (one)"
+)
+
 
 def main() -> None:
     """Score a checkpoint as the command line says."""
@@ -50,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     add("--category", nargs="+", help="only these")
     add("--prompts", nargs="+", metavar="FILE.json", help="published oneprompt_seed*.json, one for each repetition")
     add("--protocol", default="exact", choices=get_args(Protocol), help="exact, or as the published evaluator (exact)")
-    add("--variant", nargs="+", default=["one"], choices=get_args(Variant), help="whose prompts: see configs (one)")
+    add("--variant", nargs="+", default=["one"], choices=get_args(Variant), help=VARIANTS)
     add("--shots", type=int, default=1, help="prompts a query (1)")
     add("--shots-mean", default="maps", choices=("maps", "features"), help="what several shots are averaged by (maps)")
     add("--seeds", type=int, default=1, help="how often the prompts are drawn (1; paper: 5)")
