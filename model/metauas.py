@@ -156,7 +156,10 @@ class MetaUAS(nn.Module):
             BadRequest: there is no soft alignment.
         """
         if self.arguments["alignment"] != "soft":
-            raise BadRequest(f"model: alignment {self.arguments['alignment']!r} cannot be whitened; wanted 'soft', or whiten_alignment false")
+            raise BadRequest(
+                f"model: alignment {self.arguments['alignment']!r} cannot be whitened;"
+                " wanted 'soft', or train.whiten_alignment: false"
+            )
         was_training = self.training
         features = self.eval().encode(images)
         self.train(was_training)
