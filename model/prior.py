@@ -107,8 +107,8 @@ def read_clip(path: str | None) -> VisualPrior:
         BadRequest: no path, no such file, or weights that are not of this model.
     """
     try:
-        import open_clip  # type: ignore[import-untyped]
-        from open_clip.model import _build_vision_tower  # type: ignore[import-untyped]
+        import open_clip
+        from open_clip.model import _build_vision_tower
     except ImportError as error:
         raise Failure(
             f"variant best+clip: open_clip cannot be imported ({error}); pip install 'metauas-pipeline[clip]'"

@@ -6,10 +6,12 @@ import torch
 
 from model.feed import Feed
 from model.pairs import PairDataset
-from pipeline.shards import write_manifest, write_shard
+from pipeline.shard_writer import write_shard
+from pipeline.shards import write_manifest
 from tests.model.tiny_pairs import square_pairs
 
 COUNTS = (40, 7, 33)
+ATTRIBUTES = {"split": "train", "fingerprint": "f"}
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def dataset(tmp_path_factory):
     write_manifest(
         root,
         [
-            write_shard(root, f"shard_{n:04d}", square_pairs(count, 32, n), {"split": "train", "fingerprint": "f"}, {})
+            write_shard(root, f"shard_{n:04d}", (32, 32), square_pairs(count, 32, n), ATTRIBUTES, {})
             for n, count in enumerate(COUNTS)
         ],
     )
