@@ -75,15 +75,16 @@ def main():
         for step, took in by_step(params, project).items():
             print(f"  {step:26}{'':9}{took * 1e3:15.2f}")
 
+        own_bytes = sum(size_of(project / "data" / name) for name in ("inpainted", "pairs")) / pairs
+        print(f"bytes a pair, inpainted included: {own_bytes:,.0f}")
         for at in ("native", "pair"):
             plain_wall, plain_cpu, plain_bytes = plain_way(args, params, project, at)
-            print(f"{f'the plain way, {at} size':28}{1 / plain_wall:9.0f}{plain_cpu * 1e3:15.2f}")
+            print(f"\n{f'the plain way, {at} size':28}{1 / plain_wall:9.0f}{plain_cpu * 1e3:15.2f}")
             by_clock, by_cpu = plain_wall / wall * pairs, plain_cpu / cpu * pairs
             print(f"{'  ours is faster':26}{by_clock:9.1f}x{by_cpu:15.1f}x")
-        own_bytes = {name: size_of(project / "data" / name) / pairs for name in ("inpainted", "pairs")}
-        ratio = own_bytes["pairs"] / plain_bytes
-        print(f"\nbytes a pair: {own_bytes['pairs']:,.0f}; as PNG {plain_bytes:,.0f}: {ratio:.2f} of it")
-        minutes, disk = PROJECTED * wall / pairs / 60, PROJECTED * sum(own_bytes.values()) / 1e9
+            print(f"  bytes a pair: {plain_bytes:,.0f}; ours are {own_bytes / plain_bytes:.2f} of them")
+        minutes, disk = PROJECTED * wall / pairs / 60, PROJECTED * own_bytes / 1e9
+        print()
         print(f"{PROJECTED:,} pairs at {args.size} px: {minutes:.0f} minutes, {disk:.1f} GB in both folders")
 
 
@@ -195,20 +196,20 @@ def warm_up(_):
 
 
 def plain_share(share):
-    """CPU seconds for, and bytes in PNGs of, some pairs made the plain way."""
+    """CPU seconds for, and bytes in all PNGs of, some pairs made the plain way."""
     (params, project, at, numbers), start = share, time.process_time()
     index, folder, size = Index(project / "data/index"), project / "plain", height_width(params.size_px)
     folder.mkdir(exist_ok=True)
+    written = 0
     for row in numbers:
-        plain_inpainting(params, index, row, folder, size if at == "pair" else None)
-    bytes_of_pairs = 0
+        written += plain_inpainting(params, index, row, folder, size if at == "pair" else None)
     for row in numbers:
-        bytes_of_pairs += plain_pair(params, index, row, folder, size)
-    return time.process_time() - start, bytes_of_pairs
+        written += plain_pair(params, index, row, folder, size)
+    return time.process_time() - start, written
 
 
 def plain_inpainting(params, index, row, folder, size):
-    """Read the whole photograph and every mask of it; write it, what is left of it, and the mask as PNGs."""
+    """Read the whole photograph and every mask; write it, what is left of it, and the mask as PNGs: their bytes."""
     photograph = read_photograph(params, index, row, size)
     size = photograph.shape[:2]
     masks = [
@@ -218,8 +219,8 @@ def plain_inpainting(params, index, row, folder, size):
     chosen = [masks[number] for number in rng.permutation(len(masks))[: rng.integers(1, 4)]]
     hole = np.max([np.zeros(size, np.uint8), *chosen], axis=0)
     filled = cv2.inpaint(photograph, cv2.dilate(hole, np.ones((5, 5), np.uint8)), 3, cv2.INPAINT_TELEA)
-    for name, picture in (("image", photograph), ("inpainted", filled), ("removed", hole * 255)):
-        cv2.imwrite(str(folder / f"{row}_{name}.png"), picture)
+    pictures = (("image", photograph), ("inpainted", filled), ("removed", hole * 255))
+    return sum(write_png(folder / f"{row}_{name}.png", picture) for name, picture in pictures)
 
 
 def plain_pair(params, index, row, folder, size):
@@ -239,12 +240,13 @@ def plain_pair(params, index, row, folder, size):
     else:
         changed = fit(cv2.imread(str(folder / f"{row}_inpainted.png")), size)
         mask = fit(cv2.imread(str(folder / f"{row}_removed.png"), cv2.IMREAD_GRAYSCALE), size) > 0
-    written = 0
-    for name, picture in (("a", original), ("b", changed), ("mask", mask * np.uint8(255))):
-        path = folder / f"{row}_pair_{name}.png"
-        cv2.imwrite(str(path), picture)
-        written += path.stat().st_size
-    return written
+    pictures = (("a", original), ("b", changed), ("mask", mask * np.uint8(255)))
+    return sum(write_png(folder / f"{row}_pair_{name}.png", picture) for name, picture in pictures)
+
+
+def write_png(path, picture):
+    cv2.imwrite(str(path), picture)
+    return path.stat().st_size
 
 
 def plain_perlin(rng, size, threshold):
