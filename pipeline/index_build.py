@@ -16,7 +16,7 @@ from pyarrow import feather
 
 from configs.errors import BadRequest, Failure
 from pipeline.coco import Annotations, UnusableInstanceError, mask_area, run_lengths
-from pipeline.images import UnreadableImageError, content_hash, decode, read_bytes
+from pipeline.images import UnreadableImageError, content_hash, measure, read_bytes
 from pipeline.index import IMAGES, INSTANCES, SPLITS, SUMMARY, ImageRow, InstanceRow
 from pipeline.progress import track
 
@@ -158,7 +158,7 @@ def _check_image(entry: dict[str, Any], folder: Path) -> str | Skipped:
     file = entry["file_name"]
     try:
         data = read_bytes(image_path(folder, file))
-        found, wanted = decode(data).shape[:2], (entry["height"], entry["width"])
+        found, wanted = measure(data), (entry["height"], entry["width"])
         if found != wanted:
             raise UnreadableImageError(f"is {found[0]}x{found[1]}, its annotation says {wanted[0]}x{wanted[1]}")
     except UnreadableImageError as error:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.images import UnreadableImageError, decode, read_bytes, resize, resize_mask
+from pipeline.images import UnreadableImageError, decode, measure, read_bytes, resize, resize_mask
 from tests.pipeline.strategies import images, masks
 
 
@@ -13,6 +13,14 @@ def test_a_png_decodes_to_its_own_pixels_in_rgb(image):
     _, data = cv2.imencode(".png", image[..., ::-1])
 
     assert (decode(data.tobytes()) == image).all()
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+@given(image=images())
+def test_an_image_is_measured_as_it_would_be_decoded(suffix, image):
+    _, data = cv2.imencode(suffix, image)
+
+    assert measure(data.tobytes()) == decode(data.tobytes()).shape[:2] == image.shape[:2]
 
 
 @given(images(), st.integers(1, 40), st.integers(1, 40))
@@ -48,6 +56,7 @@ def test_grayscale_becomes_three_channels_and_exif_rotation_is_ignored():
 
     assert decode(data.tobytes()).shape == (8, 16, 3)
     assert decode(turned).shape == (8, 16, 3)
+    assert measure(turned) == (8, 16)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +68,12 @@ def test_grayscale_becomes_three_channels_and_exif_rotation_is_ignored():
         (lambda data: data[:2] + bytes(200) + data[-2:], "not a readable image"),
     ],
 )
-def test_bytes_that_hold_no_whole_image_are_told_apart(damage, reason):
+@pytest.mark.parametrize("read", [decode, measure])
+def test_bytes_that_hold_no_whole_image_are_told_apart(read, damage, reason):
     _, data = cv2.imencode(".jpg", np.random.default_rng(0).integers(256, size=(64, 64, 3), dtype=np.uint8))
 
     with pytest.raises(UnreadableImageError, match=reason):
-        decode(damage(data.tobytes()))
+        read(damage(data.tobytes()))
 
 
 def test_a_missing_file_says_so(tmp_path):
