@@ -2,11 +2,11 @@ import re
 
 import numpy as np
 
-from tests.conftest import ROOT
+from tests.conftest import readme_code
 
 
 def test_the_readme_s_way_to_read_a_shard_works_without_this_project_s_code(workspace, tmp_path, monkeypatch):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = readme_code("import zarr")
     assert not re.search(r"import (pipeline|model|configs|stages)", code)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "pairs").symlink_to(workspace.pairs)
