@@ -17,15 +17,15 @@ from model.validate import VALIDATION_EPOCH
 from pipeline.arrays import Image
 from pipeline.shards import KINDS
 
-GAP_PX = 4
+GAP_PX, HEADING_PX = 4, 16
+COLUMNS = ("original", "changed", "prompt", "query", "mask")
 IGNORED_TINT = np.array([40, 90, 200])  # RGB
 
 
 def write_augmented(path: Path, batch: Batch, views: Prepared) -> None:
     """Draw pairs as they are stored and as the network sees them, a row each, into a PNG.
 
-    From left to right: original, changed, prompt, query, and the query with its mask in red and what loss and scores
-    ignore in blue.
+    The mask lies over the query in red, what loss and scores ignore in blue.
     """
     prompts, queries = _images(views.prompt), _images(views.query)
     rows = []
@@ -36,7 +36,7 @@ def write_augmented(path: Path, batch: Batch, views: Prepared) -> None:
         rows.append(_beside([stored[0], stored[1], prompts[number], queries[number], label]))
     path.parent.mkdir(parents=True, exist_ok=True)
     gap = np.full((GAP_PX, *rows[0].shape[1:]), 255, np.uint8)
-    sheet = np.concatenate([part for row in rows for part in (row, gap)][:-1])
+    sheet = np.concatenate([_headings(rows[0].shape[1]), *(part for row in rows for part in (row, gap))][:-1])
     path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
@@ -51,6 +51,15 @@ def write_predictions(
     labels = [f"{KINDS[kind]}\n{name}" for kind, name in zip(batch["kind"].tolist(), names, strict=True)]
     rows = zip(labels, _images(views.prompt), _images(views.query), truths, maps, strict=True)
     write_sheet(path, title, [Strip(*row) for row in rows])
+
+
+def _headings(width: int) -> Image:
+    """The names of the columns of a sheet that is `width` pixels wide, on white."""
+    row = np.full((HEADING_PX, width, 3), 255, np.uint8)
+    for number, name in enumerate(COLUMNS):
+        place = (number * (width + GAP_PX) // len(COLUMNS), HEADING_PX - 5)
+        cv2.putText(row, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return row
 
 
 def _images(batch: Tensor) -> list[Image]:

@@ -156,7 +156,7 @@ def verify(root: Path, manifest: Manifest | None, only: str | None, sample: int)
     again = f"up to {sample} of each shard made again to the byte"
     if not_checked:
         again = f"pairs NOT made again, {'; '.join(sorted(not_checked))}"
-    print(f"{only or root}: bytes and laws verified of {len(names)} shards; {again}", file=sys.stderr)
+    print(f"{only or root}: bytes and laws verified (shards: {len(names)}); {again}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -39,7 +39,7 @@ def test_the_tables_and_the_contact_sheet_are_written(workspace, tmp_path, capsy
     shown = capsys.readouterr()
     for text in ("shard_0001: 8 pairs, train", "64 x 64 px", "inpaint", "synth.local_prob", "times smaller than raw"):
         assert text in shown.out
-    assert "shard_0001: bytes and laws verified of 1 shards; up to 8 of each shard made again to the byte" in shown.err
+    assert "shard_0001: bytes and laws verified (shards: 1); up to 8 of each shard made again to the byte" in shown.err
     assert cv2.imread(str(sheet)).shape[1] > 3 * 3 * 64
     assert "synth.local_prob" in page.read_text()
     assert base64.b64encode(sheet.read_bytes()).decode() in page.read_text()

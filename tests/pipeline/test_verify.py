@@ -34,7 +34,7 @@ def test_a_whole_dataset_is_verified_and_made_again_to_the_byte(copied, folder, 
     assert verify("all", copied.root / folder) == 0
 
     shown = capsys.readouterr().err
-    assert "bytes and laws verified of" in shown
+    assert "bytes and laws verified" in shown
     assert "made again to the byte" in shown
 
 
