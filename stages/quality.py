@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -55,10 +56,10 @@ def read_entry(shard: Shard, place: int, caption: str = "") -> SheetEntry:
 
 
 def write_figures(figures: Mapping[str, Mapping[str, float | int]]) -> None:
-    """Write what `dvc metrics show` compares, and the tables behind the bar plots."""
-    published = {kind: {"low": area.low, "high": area.high, "source": area.source} for kind, area in PUBLISHED.items()}
-    content = {**figures, "published areas": published}
-    (REPORTS / "metrics.json").write_text(json.dumps(content, indent=1) + "\n")
+    """Write what `dvc metrics show` compares, what it is to be compared with, and the tables behind the bar plots."""
+    (REPORTS / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
+    published = {kind: asdict(area) for kind, area in PUBLISHED.items()}
+    (REPORTS / "published_areas.json").write_text(json.dumps(published, indent=1) + "\n")
     seams = [(f"{kind}, {when}", own[key]) for kind, own in figures.items() for when, key in SEAMS.items()]
     write_csv("seams.csv", ("place", "levels"), seams)
     write_csv("visible.csv", ("kind", "share"), [(kind, own["visible share of mask"]) for kind, own in figures.items()])
