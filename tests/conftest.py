@@ -1,5 +1,6 @@
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ from hypothesis import settings
 # A busy machine is no fault of the code; the same examples everywhere make a red run repeatable.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and with them every process that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
