@@ -33,6 +33,7 @@ from configs.errors import BadRequest, Failure, run
 from pipeline.progress import track
 from pipeline.shards import KINDS, MANIFEST, Manifest, Shard, open_shard, read_manifest
 from pipeline.sheet import SheetEntry, contact_sheet
+from pipeline.spread import spread
 from pipeline.store import Where, child, sizes
 from pipeline.verify import faults_of_folder, verify_shard
 
@@ -98,7 +99,7 @@ def sheet_of(shard: Shard, count: int) -> npt.NDArray[np.uint8]:
     entries = []
     for kind in present:
         places = np.flatnonzero(kinds == kind)
-        picked = places[np.linspace(0, len(places) - 1, min(len(places), count // len(present))).round().astype(int)]
+        picked = places[spread(len(places), count // len(present))]
         entries += [_sheet_entry(shard, int(place), KINDS[kind]) for place in picked]
     return contact_sheet(entries)
 

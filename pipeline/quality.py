@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.arrays import Image, Mask
+from pipeline.spread import spread
 from pipeline.visible import contrast
 
 # Upper ends of the bins of mask areas, as shares of the image: each is 1.5 times the one before, up to the whole.
@@ -44,7 +45,7 @@ class PairQuality:
 def sample(shards: Sequence[tuple[str, int]], count: int) -> list[tuple[str, int]]:
     """At most `count` pairs, evenly taken from shards of (name, pairs): names and places."""
     ends = np.cumsum([pairs for _, pairs in shards])
-    numbers = np.linspace(0, ends[-1] - 1, min(count, ends[-1])).round().astype(int)
+    numbers = spread(int(ends[-1]), count)
     found = np.searchsorted(ends, numbers, side="right")
     return [
         (shards[shard][0], int(number - ends[shard] + shards[shard][1]))

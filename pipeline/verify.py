@@ -27,6 +27,7 @@ from pipeline.shards import (
     shard_names,
 )
 from pipeline.sources import Sources
+from pipeline.spread import spread
 from pipeline.store import Where, child
 from pipeline.visible import contrast
 
@@ -72,8 +73,7 @@ def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
         NotCheckedError: an image they were made from is gone or changed.
     """
     faults = []
-    places = np.linspace(0, shard.entry.pairs - 1, min(count, shard.entry.pairs)).round().astype(int)
-    for place in np.unique(places).tolist():
+    for place in spread(shard.entry.pairs, count):
         try:
             pair, mask = remake(shard, place)
         except Failure as error:

@@ -16,6 +16,7 @@ from configs.section import load
 from pipeline.quality import AREA_BINS, PUBLISHED, PairQuality, area_histogram, measure, sample, summarise
 from pipeline.shards import KINDS, Shard, open_shard, read_manifest
 from pipeline.sheet import SheetEntry, contact_sheet
+from pipeline.spread import spread
 
 PAIRS = Path("data/pairs")
 REPORTS = Path("reports/quality")
@@ -43,8 +44,8 @@ def main() -> None:
     for kind in PUBLISHED:
         write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names all three
     for kind in figures:
-        picked = np.linspace(0, len(found[kind]) - 1, min(params.quality.sheet_pairs, len(found[kind]))).round()
-        write_sheet(kind, [found[kind][int(number)] for number in picked], shards)
+        picked = spread(len(found[kind]), params.quality.sheet_pairs)
+        write_sheet(kind, [found[kind][number] for number in picked], shards)
     seen = ", ".join(f"{kind} {own['visible share of mask']:.0%}" for kind, own in figures.items())
     print(f"quality: {sum(map(len, found.values()))} pairs; visible share of their masks: {seen}")
 
