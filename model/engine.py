@@ -15,7 +15,7 @@ from model.export import STRIDE, session, square_size
 from model.fast import for_inference
 from model.metauas import MetaUAS
 from model.prompts import PromptPool, compare_many, pooled
-from model.protocols import read_image
+from model.protocols import read_image, resize_image
 from pipeline.arrays import Image
 
 Together = Literal["maps", "features", "best"]
@@ -33,7 +33,7 @@ class Speed:
 
 def to_batch(images: Sequence[Image], size: tuple[int, int]) -> Tensor:
     """RGB uint8 images of any sizes -> float32 (B, 3, H, W) in [0, 1], stretched to `size` = (H, W)."""
-    return torch.cat([stretch(_to_tensor(image), size) for image in images])
+    return torch.stack([torch.from_numpy(resize_image(image, size, "paper")).permute(2, 0, 1) for image in images])
 
 
 def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: Speed, batch_size: int) -> Compare:
@@ -133,10 +133,6 @@ def open_engine(
     return torch_compare(network, images, together, speed, batch_size), size
 
 
-def _to_tensor(image: Image) -> Tensor:
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-
-
 def stretch(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images or maps (B, C, h, w) -> (B, C, H, W), bilinear, corners on corners (published protocol)."""
+    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, corners on corners, as their images were (`resize_image`)."""
     return F.interpolate(images, size, mode="bilinear", align_corners=True)
