@@ -32,9 +32,10 @@ import yaml
 
 from configs.everything import Everything
 from configs.section import height_width
-from pipeline import coco, images, paste, perlin, shard_writer, sources, texture, visible
+from pipeline import chunks, coco, images, paste, perlin, sources, texture, visible
 from pipeline.index import Index
 from pipeline.inpaint import build_inpainted_shard, plan_inpainted
+from pipeline.masks import coverage, resize_mask
 from pipeline.scenes import write_scenes
 from pipeline.shards import read_manifest
 from pipeline.synth import build_pair_shard, plan_pairs
@@ -45,7 +46,7 @@ PROJECTED = 60_000  # pairs, of the paper
 NEVER = (0, 0, 0.0, 0.0, {})  # what cProfile would say of a function that was not called
 STEPS = {  # what the time of a worker goes into -> the functions it is spent in, which do not call each other
     "decode JPEG": [images.decode],
-    "resize": [images.resize, images.resize_mask],
+    "resize": [images.resize, coverage],
     "instance masks": [coco.union, coco.decode_mask],
     "fill": [cv2.inpaint],
     "read inpainted": [sources.Sources.read_ahead, sources.Sources._read_pair],  # noqa: SLF001
@@ -53,7 +54,7 @@ STEPS = {  # what the time of a worker goes into -> the functions it is spent in
     "Perlin": [perlin.perlin_mask],
     "texture": [texture.apply_texture],
     "keep what is visible": [visible.keep_visible],
-    "compress and write": [shard_writer._ChunkFile.append],  # noqa: SLF001
+    "compress and write": [chunks.ChunkWriter.append],
 }
 
 
@@ -153,16 +154,18 @@ def run_stage(stage, project):
 
 
 def by_step(params, project):
-    """Seconds of CPU a pair by step, from one shard of each stage made again in this process."""
+    """Seconds of CPU a pair by step, from one shard of each stage made again in this process, after another."""
     index, took = project / "data/index", dict.fromkeys([*STEPS, "the rest"], 0.0)
     for build, (task, jobs) in (
         (build_inpainted_shard, plan_inpainted(params, project / "again/inpainted", index)),
         (build_pair_shard, plan_pairs(params, project / "again/pairs", index, project / "data/inpainted")),
     ):
+        build(jobs[0], task)  # what a process does once is not a pair's
         profile = cProfile.Profile(time.process_time)
-        profile.runcall(build, jobs[0], task)
+        job = jobs[1 % len(jobs)]
+        profile.runcall(build, job, task)
         profile.create_stats()
-        count = jobs[0].part.stop - jobs[0].part.first
+        count = job.part.stop - job.part.first
         for step, functions in STEPS.items():
             took[step] += sum(profile.stats.get(key_of(function), NEVER)[3] for function in functions) / count
         took["the rest"] += sum(row[2] for row in profile.stats.values()) / count
@@ -235,7 +238,7 @@ def plain_pair(params, index, row, folder, size):
         changed = np.where(mask[..., None], weight * donor + (1 - weight) * original, original).astype(np.uint8)
     elif rng.random() < params.synth.paste_prob:
         donor, masks = read_photograph(params, index, other, size), all_masks(index, other)
-        mask = np.zeros(size, bool) if not masks else images.resize_mask(masks[rng.integers(len(masks))], size)
+        mask = np.zeros(size, bool) if not masks else resize_mask(masks[rng.integers(len(masks))], size)
         changed = np.where(mask[..., None], donor, original)
     else:
         changed = fit(cv2.imread(str(folder / f"{row}_inpainted.png")), size)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.arrays import Image, Mask
+from pipeline.arrays import Image
 
 # COCO's masks are drawn on the pixels as they are stored, so an EXIF orientation must not turn the image.
 AS_STORED_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -69,12 +69,6 @@ def resize(image: Image, height_width: tuple[int, int]) -> Image:
     shrinks = height * width < image.shape[0] * image.shape[1]
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray(resized, np.uint8)
-
-
-def resize_mask(mask: Mask, size: tuple[int, int], at_least: int = 128) -> Mask:
-    """Stretch a mask to `size` (height, width): True where `at_least` of 255 parts of the pixel's area are covered."""
-    cover = cv2.resize(mask.astype(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(cover >= at_least)
 
 
 def _decode(data: bytes, how: int) -> Image:

@@ -8,8 +8,9 @@ Both tables are uncompressed Arrow files: every worker maps them into memory and
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.images import UnreadableImageError, content_hash, decode, read_byt
 
 IMAGES, INSTANCES, SUMMARY = "images.feather", "instances.feather", "summary.json"
 SPLITS = ("train", "val")
+IMAGES_KEPT = 64  # rows of the image table, asked for several times while an image is worked on
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Index:
             raise BadRequest(f"no {error.filename or root}: the index is not made; run `dvc repro index`") from None
         self.digest: str = self.summary["digest"]
         self.image_ids = self._images["image_id"].to_numpy()
+        self._image_row: Callable[[int], ImageRow] = lru_cache(IMAGES_KEPT)(self._read_image_row)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -72,7 +75,7 @@ class Index:
 
     def image(self, row: int) -> ImageRow:
         """What is known of the image in a row."""
-        return ImageRow(**self._images.slice(row, 1).to_pylist()[0])
+        return self._image_row(row)
 
     def instances(self, row: int) -> list[InstanceRow]:
         """The usable instances of the image in a row, in id order."""
@@ -91,6 +94,9 @@ class Index:
         image = self.image(row)
         counts = union([instance.counts for instance in instances], image.height, image.width)
         return decode_mask(counts, image.height, image.width)
+
+    def _read_image_row(self, row: int) -> ImageRow:
+        return ImageRow(**self._images.slice(row, 1).to_pylist()[0])
 
 
 def read_indexed_image(folder: Path, row: ImageRow) -> Image:

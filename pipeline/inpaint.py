@@ -23,8 +23,9 @@ from pipeline.arrays import Image, Mask
 from pipeline.build import Part, ShardJob, plan_shards
 from pipeline.coco import mask_area, union
 from pipeline.fillers import Weights, find_weights, make_filler
-from pipeline.images import resize, resize_mask
+from pipeline.images import resize
 from pipeline.index import SPLITS, Index, InstanceRow, read_indexed_image
+from pipeline.masks import resize_mask, touched
 from pipeline.provenance import provenance
 from pipeline.shard_writer import NewPair, write_shard
 from pipeline.shards import INPAINT, NO_DONOR, UNCHANGED, ShardEntry
@@ -139,11 +140,6 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     """Grow a mask by a disc."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
     return cv2.dilate(mask.view(np.uint8), disc) > 0
-
-
-def touched(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Stretch a mask to `size` (height, width): True where any of the pixel is covered."""
-    return resize_mask(mask, size, at_least=1)
 
 
 def _drawn(index: Index, part: Part, task: InpaintTask) -> Iterator[Removal]:

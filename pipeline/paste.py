@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from configs.synth import Paste
 from pipeline.arrays import Image, Mask
+from pipeline.masks import window_of
 from pipeline.visible import put
 
 BEYOND_EDGE = 0.01  # of the image: annotators stop a little short of the edge, and pixels are rounded
@@ -70,18 +71,17 @@ def apply_paste(
         placed: each instance's mask in the donor, not empty, and its placement; later ones cover earlier ones.
         feather_px: over how many pixels inward from its edge an instance fades in; outside the mask nothing changes.
     """
-    height, width = original.shape[:2]
-    changed, mask = original, np.zeros((height, width), np.bool_)
+    changed, mask = original.copy(), np.zeros(original.shape[:2], np.bool_)
     for instance, placement in placed:
         move = _affine(instance, placement)
-        cover = cv2.warpAffine(instance.astype(np.uint8) * 255, move, (width, height))
-        pasted = np.asarray(cover >= 128)
+        window = _window_of_moved(instance, move)
+        pasted = _warp(instance.view(np.uint8) * np.uint8(255), move, window, cv2.BORDER_CONSTANT) >= 128
         # Mirrored: a pixel at the rim of the mask may take its colour from half a pixel outside the donor's frame.
-        pixels = np.asarray(cv2.warpAffine(donor, move, (width, height), borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+        under, over = changed[window], _warp(donor, move, window, cv2.BORDER_REFLECT_101)
         if feather_px:
-            pixels = _fade_in(changed, pixels, pasted, feather_px)
-        changed = put(changed, pixels, pasted)
-        mask |= pasted
+            over = _fade_in(under, over, pasted, feather_px)
+        changed[window] = put(under, over, pasted)
+        mask[window] |= pasted
     return changed, mask
 
 
@@ -123,11 +123,39 @@ def _fade_in(under: Image, over: Image, mask: Mask, feather_px: int) -> Image:
 def _affine(instance: Mask, placement: Placement) -> npt.NDArray[np.float64]:
     """The (2, 3) map from donor to target pixels, as (col, row), that OpenCV takes."""
     height, width = instance.shape
-    rows, cols = np.flatnonzero(instance.any(axis=1)), np.flatnonzero(instance.any(axis=0))
-    middle = np.array([(cols[0] + cols[-1]) / 2, (rows[0] + rows[-1]) / 2])
+    rows, cols = window_of(instance)
+    middle = np.array([(cols.start + cols.stop - 1) / 2, (rows.start + rows.stop - 1) / 2])
     angle = np.deg2rad(placement.angle_deg)
     turn = placement.scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     if placement.flip:
         turn[:, 0] *= -1
     target = np.array([placement.col * (width - 1), placement.row * (height - 1)])
     return np.column_stack([turn, target - turn @ middle])
+
+
+def _window_of_moved(instance: Mask, move: npt.NDArray[np.float64]) -> tuple[slice, slice]:
+    """The rows and columns that hold a moved instance, with empty ones around it as far as the image reaches."""
+    rows, cols = window_of(instance)
+    corners = np.array([(col, row, 1) for row in (rows.start, rows.stop - 1) for col in (cols.start, cols.stop - 1)])
+    moved = move @ corners.T  # (2, 4), as (col, row)
+    reach = np.abs(move[:, :2]).sum(axis=1) + 1  # a pixel of the donor fades out over as many of the target
+    first = np.floor(moved.min(axis=1) - reach).astype(int)
+    stop = np.ceil(moved.max(axis=1) + reach).astype(int) + 1
+    height, width = instance.shape
+    return _span(first[1], stop[1], height), _span(first[0], stop[0], width)
+
+
+def _span(first: int, stop: int, size: int) -> slice:
+    """What of first .. stop - 1 lies in 0 .. size - 1, at least one."""
+    start = min(max(first, 0), size - 1)
+    return slice(start, max(min(stop, size), start + 1))
+
+
+def _warp(
+    values: npt.NDArray[np.uint8], move: npt.NDArray[np.float64], window: tuple[slice, slice], border: int
+) -> npt.NDArray[np.uint8]:
+    """A window of what `values`, moved, would be."""
+    rows, cols = window
+    into = move - [[0, 0, cols.start], [0, 0, rows.start]]
+    size = (cols.stop - cols.start, rows.stop - rows.start)
+    return np.asarray(cv2.warpAffine(values, into, size, borderMode=border), np.uint8)

@@ -1,9 +1,6 @@
 """Writing a shard pair by pair: memory holds one pair whatever the shard's size, and the shard appears whole or not.
 
-The pixels of an array are one file of Zarr's sharding codec (https://zarr-specs.readthedocs.io/en/latest/v3/codecs/
-sharding-indexed/index.html): the compressed chunks in order, then for each its offset and length as little-endian
-uint64, then the CRC32C of these. zarr-python writes such a file only from an array that is in memory as a whole, so the
-file is written here and its metadata by zarr-python.
+The pixels of an array are one file of chunks (`pipeline/chunks.py`); its metadata is written by zarr-python.
 """
 
 import hashlib
@@ -14,14 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 import zarr
-from numcodecs.zstd import Zstd
 from zarr.codecs import ZstdCodec
 
 from pipeline.arrays import Image, Mask
+from pipeline.chunks import CHECKSUM, LEVEL, ChunkWriter
 from pipeline.shards import (
     ATTRIBUTES,
     FORMAT,
@@ -34,9 +30,6 @@ from pipeline.shards import (
     shard_path,
 )
 from pipeline.store import flush, upload
-
-# The checksum makes a reader of a single pair notice a flipped bit: only `--verify` reads the whole shard's digest.
-LEVEL, CHECKSUM = 3, True
 
 
 @dataclass(frozen=True)
@@ -148,7 +141,7 @@ class _PixelArrays:
 
     def __init__(self, group: Path) -> None:
         self._group = group
-        self._files: dict[str, _ChunkFile] = {}
+        self._files: dict[str, ChunkWriter] = {}
 
     def __enter__(self) -> "_PixelArrays":
         return self
@@ -160,9 +153,7 @@ class _PixelArrays:
     def append(self, name: str, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
         """Add the chunk of one pair."""
         if name not in self._files:
-            # Its place in the array: the array is one chunk of chunks, at the origin of 1 + values.ndim axes.
-            path = self._group / name / "c" / "/".join("0" * (1 + values.ndim))
-            self._files[name] = _ChunkFile(path, values.shape)
+            self._files[name] = ChunkWriter(self._group / name, values.shape)
         self._files[name].append(values)
 
     def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
@@ -188,48 +179,6 @@ class _PixelArrays:
         for file in self._files.values():
             digests[file.path.relative_to(self._group).as_posix()] = file.finish()
         return digests
-
-
-class _ChunkFile:
-    """One file of the sharding codec with its index at the end."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        path.parent.mkdir(parents=True)
-        self.path, self.shape = path, shape
-        self._file = path.open("wb")
-        self._sha256 = hashlib.sha256()
-        self._codec = Zstd(level=LEVEL, checksum=CHECKSUM)
-        self._sizes: list[int] = []
-
-    @property
-    def count(self) -> int:
-        """Chunks so far."""
-        return len(self._sizes)
-
-    def append(self, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
-        """Add a chunk; bool is stored as 0 and 1."""
-        assert values.shape == self.shape, f"{self.path.name}: {values.shape} among {self.shape}"
-        assert values.dtype in (np.uint8, np.bool_)
-        data = self._codec.encode(np.ascontiguousarray(values).view(np.uint8))
-        self._write(data)
-        self._sizes.append(len(data))
-
-    def finish(self) -> str:
-        """Write the index and close; the sha256 of the file."""
-        ends = np.cumsum(self._sizes, dtype="<u8")
-        sizes = np.array(self._sizes, "<u8")
-        index = np.stack([ends - sizes, sizes], axis=1).tobytes()
-        self._write(index + google_crc32c.value(index).to_bytes(4, "little"))
-        self.close()
-        return self._sha256.hexdigest()
-
-    def close(self) -> None:
-        """Close the file; what it holds without `finish` is no shard."""
-        self._file.close()
-
-    def _write(self, data: bytes) -> None:
-        self._sha256.update(data)
-        self._file.write(data)
 
 
 def _write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:

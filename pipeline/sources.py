@@ -5,16 +5,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.arrays import Image, Mask
-from pipeline.images import resize_mask
+from pipeline.chunks import ChunkReader, Values
 from pipeline.index import SPLITS, Index, InstanceRow
-from pipeline.shards import Shard, open_shard, read_manifest
+from pipeline.masks import resize_mask
+from pipeline.shards import ShardEntry, open_shard, read_manifest
+from pipeline.store import child
 
 DONORS_KEPT = 16  # an image in memory may be the donor of several pairs
 
-Pair = npt.NDArray[np.uint8]  # uint8 (2, H, W, 3): the image as it was, and changed
+Pair = Values  # uint8 (2, H, W, 3): the image as it was, and changed
 
 
 class Sources:
@@ -29,15 +30,12 @@ class Sources:
         manifest = read_manifest(inpainted_root)
         self._where = manifest.where(inpainted_root)
         self.digest = manifest.digest
-        self._names = {split: [shard.name for shard in manifest.shards if shard.split == split] for split in SPLITS}
-        self._starts = {
-            split: np.cumsum([0] + [shard.pairs for shard in manifest.shards if shard.split == split])
-            for split in SPLITS
-        }
-        self._shards: dict[str, Shard] = {}
-        parameters = self._shard(manifest.shards[0].name).attributes["parameters"]
+        self._entries = {split: [shard for shard in manifest.shards if shard.split == split] for split in SPLITS}
+        self._starts = {split: np.cumsum([0] + [shard.pairs for shard in self._entries[split]]) for split in SPLITS}
+        parameters = open_shard(self._where, manifest.shards[0].name).attributes["parameters"]
         self.variants: int = parameters["inpaint"]["variants_per_image"]
         self.size: tuple[int, int] = (parameters["size"][0], parameters["size"][1])  # height, width in pixels
+        self._opened: dict[str, tuple[ChunkReader, ChunkReader]] = {}
         self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
         self._ahead: dict[tuple[int, int], tuple[Pair, Mask]] = {}  # (row, variant) -> what was read ahead
         self._read_one: Callable[[int, int], Pair] = lru_cache(DONORS_KEPT)(self._read_pair)
@@ -52,14 +50,14 @@ class Sources:
         return train if row in train else self.index.rows("val")
 
     def read_ahead(self, rows: range) -> None:
-        """Read all variants of images of one split at once, ten times faster than one by one; kept until the next."""
+        """Read all variants of images of one split at once; kept until the next."""
         self._ahead.clear()
         wanted = [(row, variant) for row in rows for variant in range(self.variants)]
         while wanted:
-            shard, place = self._find(*wanted[0])
-            stop = min(place + len(wanted), shard.pair.shape[0])
-            pairs, masks = np.asarray(shard.pair[place:stop]), np.asarray(shard.mask[place:stop])
-            self._ahead.update(zip(wanted, zip(pairs, masks > 0, strict=True), strict=False))
+            entry, place = self._find(*wanted[0])
+            stop = min(place + len(wanted), entry.pairs)
+            pairs, masks = (chunks.read(place, stop) for chunks in self._chunks(entry))
+            self._ahead.update(zip(wanted, zip(pairs, (mask > 0 for mask in masks), strict=True), strict=False))
             wanted = wanted[stop - place :]
 
     def original(self, row: int) -> Image:
@@ -71,8 +69,9 @@ class Sources:
         ahead = self._ahead.get((row, variant))
         if ahead is not None:
             return ahead[0][1], ahead[1]
-        shard, place = self._find(row, variant)
-        return self._pair(row, variant)[1], np.asarray(shard.mask[place]) > 0
+        entry, place = self._find(row, variant)
+        (mask,) = self._chunks(entry)[1].read(place, place + 1)
+        return self._pair(row, variant)[1], mask > 0
 
     def instance_mask(self, row: int, instance: InstanceRow) -> Mask:
         """The mask of one instance at the pairs' size."""
@@ -83,18 +82,24 @@ class Sources:
         return ahead[0] if ahead is not None else self._read_one(row, variant)
 
     def _read_pair(self, row: int, variant: int) -> Pair:
-        shard, place = self._find(row, variant)
-        return np.asarray(shard.pair[place])
+        entry, place = self._find(row, variant)
+        (pair,) = self._chunks(entry)[0].read(place, place + 1)
+        return pair
 
-    def _find(self, row: int, variant: int) -> tuple[Shard, int]:
+    def _find(self, row: int, variant: int) -> tuple[ShardEntry, int]:
         """The shard that holds a variant of an image, and its place there."""
         rows = self.split_rows(row)
         split = "train" if rows.start == 0 else "val"
         item = (row - rows.start) * self.variants + variant
         number = int(np.searchsorted(self._starts[split], item, side="right")) - 1
-        return self._shard(self._names[split][number]), item - int(self._starts[split][number])
+        return self._entries[split][number], item - int(self._starts[split][number])
 
-    def _shard(self, name: str) -> Shard:
-        if name not in self._shards:
-            self._shards[name] = open_shard(self._where, name)
-        return self._shards[name]
+    def _chunks(self, entry: ShardEntry) -> tuple[ChunkReader, ChunkReader]:
+        """The pairs and the masks of a shard."""
+        if entry.name not in self._opened:
+            shard = child(self._where, f"{entry.name}.zarr")
+            self._opened[entry.name] = (
+                ChunkReader(child(shard, "pair"), entry.pairs, (2, *self.size, 3)),
+                ChunkReader(child(shard, "mask"), entry.pairs, self.size),
+            )
+        return self._opened[entry.name]

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.arrays import Image, Mask
+from pipeline.masks import window_of
 
 
 def contrast(original: Image, changed: Image) -> npt.NDArray[np.uint8]:
@@ -22,13 +23,16 @@ def keep_visible(
     one, differ by `min_contrast` or more. Outside the mask that is returned, the image that is returned equals the
     original to the bit.
     """
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    seen_at = contrast(original, changed)[mask] >= min_contrast
-    region = labels[mask]
-    area = np.bincount(region, minlength=count)
-    seen = np.bincount(region[seen_at], minlength=count)
+    if not mask.any():  # OpenCV's labelling dies of an empty window
+        return original.copy(), mask.copy()
+    window = window_of(mask)
+    inside, near, new = mask[window], original[window], changed[window]
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=8)
+    area = stats[:, cv2.CC_STAT_AREA]
+    seen = np.bincount(labels[inside & (contrast(near, new) >= min_contrast)], minlength=len(area))
     stays = (seen >= min_share * area) & (seen > 0)
-    kept = mask & stays[labels]
+    kept = np.zeros_like(mask)
+    kept[window] = inside & stays[labels]
     return put(original, changed, kept), kept
 
 

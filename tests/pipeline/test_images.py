@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.images import UnreadableImageError, decode, measure, read_bytes, resize, resize_mask
-from tests.pipeline.strategies import images, masks
+from pipeline.images import UnreadableImageError, decode, measure, read_bytes, resize
+from tests.pipeline.strategies import images
 
 
 @given(images())
@@ -32,20 +32,10 @@ def test_resize_gives_the_size_asked_for_within_the_range_of_the_image(image, he
     assert resized.max() <= image.max()
 
 
-@given(masks(), st.integers(1, 40), st.integers(1, 40))
-def test_resized_masks_stay_empty_or_full(mask, height, width):
-    resized = resize_mask(mask, (height, width))
-
-    assert resized.shape == (height, width)
-    assert resized.any() <= mask.any()
-    assert resized.all() >= mask.all()
-
-
 def test_resizing_to_the_same_size_changes_nothing():
     image = np.random.default_rng(0).integers(256, size=(9, 7, 3), dtype=np.uint8)
 
     assert (resize(image, (9, 7)) == image).all()
-    assert (resize_mask(image[..., 0] > 99, (9, 7)) == (image[..., 0] > 99)).all()
 
 
 def test_grayscale_becomes_three_channels_and_exif_rotation_is_ignored():

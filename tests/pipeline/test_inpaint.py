@@ -8,9 +8,8 @@ from pycocotools import mask as mask_api
 
 from configs.visible import Visible
 from pipeline.coco import bounding_box, decode_mask, union
-from pipeline.images import resize_mask
 from pipeline.index import Index, InstanceRow
-from pipeline.inpaint import FILLER_MASK, dilate, draw_removal, plan_inpainted, remove, touched
+from pipeline.inpaint import FILLER_MASK, dilate, draw_removal, plan_inpainted, remove
 from pipeline.shards import INPAINT, open_shard, shard_names
 from tests.pipeline import tiny
 from tests.pipeline.conftest import make_source
@@ -76,13 +75,6 @@ def test_the_box_of_run_lengths_is_that_of_the_mask(mask):
     if mask.any():
         rows, cols = np.nonzero(mask)
         assert bounding_box(counts_of(mask), 7, 5) == (rows.min(), cols.min(), rows.max() + 1, cols.max() + 1)
-
-
-@given(masks((12, 12)), st.sampled_from([(4, 4), (12, 12), (5, 7), (20, 24)]))
-def test_a_pixel_is_touched_when_any_of_it_is_covered(mask, size):
-    assert (touched(mask, size) | ~resize_mask(mask, size)).all()
-    if size == (4, 4):
-        assert (touched(mask, size) == mask.reshape(4, 3, 4, 3).any(axis=(1, 3))).all()
 
 
 @pytest.mark.parametrize("fill_at", ["pair", "native"])

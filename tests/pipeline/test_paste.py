@@ -82,6 +82,21 @@ def test_an_instance_may_be_cut_by_the_frame():
     assert (changed[mask] == 9).all()
 
 
+@given(st.floats(-180, 180), st.floats(0.3, 2.0), st.booleans(), st.integers(0, 3))
+def test_a_turned_and_scaled_object_is_pasted_whole(angle_deg, scale, flip, feather_px):
+    """An oblong one of one colour: its area grows with the square of the scale, and no part of it is cut off."""
+    donor, instance = np.full((200, 200, 3), 9, np.uint8), np.zeros((200, 200), bool)
+    instance[20:40, 90:160] = True
+    placement = Placement(1, flip, scale, angle_deg, row=0.5, col=0.5)
+
+    changed, mask = apply_paste(np.zeros_like(donor), donor, [(instance, placement)], feather_px)
+
+    outline_px = scale * 2 * (20 + 70)
+    assert mask.sum() == pytest.approx(scale**2 * instance.sum(), abs=outline_px / 2 + 5)
+    assert (changed[~mask] == 0).all()
+    assert (changed[mask] > 0).all()
+
+
 def test_a_feathered_edge_fades_in_from_the_mask_s_edge_inward_and_never_at_the_frame():
     original, donor = np.full((9, 12, 3), 30, np.uint8), np.full((9, 12, 3), 230, np.uint8)
     instance = np.zeros((9, 12), bool)
