@@ -27,7 +27,8 @@ WHY_WORKERS_DIE = (
 )
 # A worker keeps no results that it could spill, and one that is paused for what its libraries hold never wakes up.
 ONLY_THE_LIMIT = {f"distributed.worker.memory.{act}": False for act in ("target", "spill", "pause")}
-
+# A worker looks a hundred times a second at what it does, for a page of the dashboard; that costs it some percent.
+NO_PROFILE = {"distributed.worker.profile.enabled": False}
 # Dask has its workers give every freed megabyte back to the system: pictures then take longer to get than to fill.
 KEEP_FREED_BYTES = {
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 128 << 20,
@@ -51,7 +52,7 @@ def connect(config: Cluster) -> Iterator[Client]:
                 f"cluster.memory_limit = {config.memory_limit!r}: an idle worker takes nearly {LEAST_MEMORY}; give more"
             )
         with (
-            dask.config.set(ONLY_THE_LIMIT | KEEP_FREED_BYTES),
+            dask.config.set(ONLY_THE_LIMIT | NO_PROFILE | KEEP_FREED_BYTES),
             LocalCluster(
                 n_workers=config.workers,
                 threads_per_worker=1,

@@ -116,7 +116,7 @@ def _encode_polygons(polygons: Sequence[Any], height: int, width: int) -> Any:
     if not whole:
         raise UnusableInstanceError("degenerate polygon")
     # pycocotools walks along every edge, pixel by pixel, wherever it leads.
-    if max(abs(number) for corners in whole for number in corners) > FARTHEST_SIDES * max(height, width):
+    if max(*map(max, whole), *(-min(corners) for corners in whole)) > FARTHEST_SIDES * max(height, width):
         raise UnusableInstanceError("polygon far outside the image")
     return mask_api.merge(mask_api.frPyObjects(whole, height, width))
 

@@ -120,7 +120,8 @@ def write_index(
     root.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     for name, content, schema in ((IMAGES, rows, IMAGE_SCHEMA), (INSTANCES, instances, INSTANCE_SCHEMA)):
-        table = pa.Table.from_pylist([vars(row) for row in content], schema=schema)
+        columns = {name: [getattr(row, name) for row in content] for name in schema.names}
+        table = pa.table(columns, schema=schema)
         feather.write_feather(table, root / name, compression="uncompressed")
         digest.update((root / name).read_bytes())
     splits = Counter(row.split for row in rows)
