@@ -18,6 +18,7 @@ import cProfile
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,11 @@ def main():
             by_clock, by_cpu = plain_wall / wall * pairs, plain_cpu / cpu * pairs
             print(f"{'  ours is faster':26}{by_clock:9.1f}x{by_cpu:15.1f}x")
             print(f"  bytes a pair: {plain_bytes:,.0f}; ours are {own_bytes / plain_bytes:.2f} of them")
+        if args.growth:
+            print()
+            for stage, rate in one_worker(params, project, pairs).items():
+                growth = pairs / ours[stage][0] / rate
+                print(f"{f'{stage}, 1 worker':28}{rate:9.0f}   {args.workers} workers are {growth:.2f} times as fast")
         minutes, disk = PROJECTED * wall / pairs / 60, PROJECTED * own_bytes / 1e9
         print()
         print(f"{PROJECTED:,} pairs at {args.size} px: {minutes:.0f} minutes, {disk:.1f} GB in both folders")
@@ -98,6 +104,7 @@ def parse():
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--size", type=int, default=256, help="of the pairs in pixels")
     parser.add_argument("--plain", type=int, default=60, help="pairs made the plain way (default 60)")
+    parser.add_argument("--growth", action="store_true", help="also let one worker make all shards again")
     parser.add_argument("--folder", type=Path, help="where the temporary folder goes")
     return parser.parse_args()
 
@@ -151,6 +158,17 @@ def run_stage(stage, project):
         sys.exit(ran.stderr)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall, cpu, int(ran.stderr.split()[-1]) / 1e3
+
+
+def one_worker(params, project, pairs):
+    """Pairs a second of the stages that have workers, with a single one, start-up included."""
+    values = params.model_dump() | {"cluster": {**params.cluster.model_dump(), "workers": 1}}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    rates = {}
+    for stage, made in (("inpaint", "inpainted"), ("synth", "pairs")):
+        shutil.rmtree(project / "data" / made)
+        rates[stage] = pairs / run_stage(stage, project)[0]
+    return rates
 
 
 def by_step(params, project):
