@@ -61,7 +61,8 @@ class Alignment(nn.Module):
             queries, keys = self._compared(prompt.float(), query.float())
             align = _soft if self.strategy == "soft" else _hard
             aligned = align(queries, keys, _tokens(prompt.float()))
-        return aligned.transpose(1, 2).reshape(query.shape)  # (B, hw, C) -> (B, C, h, w)
+        # (B, hw, C) -> (B, C, h, w), channels last by its strides even where B is 1, which `cat` goes by.
+        return aligned.reshape(query.shape[0], *query.shape[2:], -1).permute(0, 3, 1, 2)
 
     @torch.no_grad()
     def whiten(self, features: Tensor) -> None:

@@ -3,24 +3,31 @@
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.decoder import Block, UNetDecoder
+from model.decoder import SCSE, Block, UNetDecoder
 from model.metauas import MetaUAS
+from model.packed import can_pack, pack, replace
 
+GATE_VALUES = 2**17  # of a gate that is held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
 PROBE_PX = 64  # side of the images of the one run that shows which normalisation follows which convolution
+TYPICAL_PX = 256  # side of images that weights are laid out for; right for others, too
 
 
 @torch.no_grad()
-def for_inference(network: MetaUAS) -> MetaUAS:
+def for_inference(network: MetaUAS, *, autocast: bool = False) -> MetaUAS:
     """Change a network in evaluation mode, in place, to the fast form of itself, and return it.
+
+    Args:
+        network: on its device.
+        autocast: whether it is to run under autocast, or be compiled, and not as it is.
 
     - Batch normalisation is folded into the convolution before it. Which those are is seen in one run, not guessed from
       names; a normalisation that follows something else stays.
-    - 1x1 convolutions become matrix products, which in channels-last memory need no rearrangement of maps or weights.
+    - On a CPU convolutions keep their weights as oneDNN wants them (`model/packed.py`).
     - The UNet's last block, whose input is the nearest-neighbour doubling of a map and nothing else, convolves the map
       before it is doubled: 4 products for each output and channel instead of 9. On a CPU it and the head go over the
       map in strips, so that nothing of many channels is held at the full resolution.
@@ -41,33 +48,52 @@ def for_inference(network: MetaUAS) -> MetaUAS:
         )
         convolution.weight.copy_(weight)  # in place: keeps the memory format
         convolution.bias = nn.Parameter(bias)
-        _replace(network, norm, getattr(norm, "act", nn.Identity()))  # timm's norms hold their activation
+        replace(network, norm, getattr(norm, "act", nn.Identity()))  # timm's norms hold their activation
     if isinstance(network.decoder, UNetDecoder):
         for block in network.decoder.blocks:
             if isinstance(block, Block) and isinstance(block.attention1, nn.Identity):
                 network.decoder.blocks[-1] = StripedEnd(block, network.mask_head)
                 network.mask_head = nn.Identity()
     for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d) and _is_pointwise(module):
-            _replace(network, module, Pointwise(module))
+        if isinstance(module, SCSE):
+            replace(network, module, InPlaceSCSE(module))
+        elif isinstance(module, SqueezeExcite):
+            replace(network, module, InPlaceExcite(module))
+    if device.type == "cpu" and not autocast and can_pack():
+        pack(network, torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX))
     return network.requires_grad_(requires_grad=False)
 
 
-class Pointwise(nn.Module):
-    """A 1x1 convolution as a matrix product."""
+class InPlaceSCSE(nn.Module):
+    """SCSE that changes its input, a decoder's own map, and on a CPU in strips, whose gates stay in a core's cache."""
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, scse: SCSE) -> None:
         super().__init__()
-        self.weight = nn.Parameter(convolution.weight.flatten(1).contiguous())
-        self.bias = convolution.bias
+        self.cSE, self.sSE = scse.cSE, scse.sSE
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C', h, w)."""
-        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+        """(B, C, h, w) -> the same tensor."""
+        channel, place = self.cSE(x), self.sSE(x)
+        rows = max(1, GATE_VALUES // x[:, :, 0].numel()) if x.device.type == "cpu" else x.shape[2]
+        for top in range(0, x.shape[2], rows):
+            x[:, :, top : top + rows].mul_(channel + place[:, :, top : top + rows])
+        return x
+
+
+class InPlaceExcite(nn.Module):
+    """timm's squeeze and excitation, that changes its input: the map that a block has just made."""
+
+    def __init__(self, excite: SqueezeExcite) -> None:
+        super().__init__()
+        self.of_mean = nn.Sequential(excite.conv_reduce, excite.act1, excite.conv_expand, excite.gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same tensor."""
+        return x.mul_(self.of_mean(x.mean((2, 3), keepdim=True)))
 
 
 class DoubledConvolution(nn.Module):
-    """`convolve`, that begins with a 3x3 convolution, after doubling its input by nearest neighbours.
+    """`convolve`, a 3x3 convolution and what is done to each value of its output, on a nearest-neighbour doubled input.
 
     Of the three rows (columns) under a 3x3 kernel two are always copies of one. An even row of the output sees rows
     (i - 1, i) of the input with weights (w0, w1 + w2), an odd one rows (i, i + 1) with (w0 + w1, w2).
@@ -76,24 +102,25 @@ class DoubledConvolution(nn.Module):
     def __init__(self, convolve: nn.Sequential) -> None:
         super().__init__()
         first = cast(nn.Conv2d, convolve[0])
-        self.rest = convolve[1:]
         even, odd = torch.tensor([[1.0, 0, 0], [0, 1, 1]]), torch.tensor([[1.0, 1, 0], [0, 0, 1]])
         sums = torch.stack([even, odd]).to(first.weight)  # (parity, 2, 3)
         phases = torch.einsum("ayi,bxj,ocij->abocyx", sums, sums, first.weight)  # (2, 2, out, in, 2, 2)
-        weight = phases.flatten(0, 2).contiguous(memory_format=torch.channels_last)
-        self.weight = nn.Parameter(weight)
-        self.bias = None if first.bias is None else nn.Parameter(first.bias.repeat(4))
+        doubled = nn.Conv2d(first.in_channels, 4 * first.out_channels, 2, padding=1, bias=first.bias is not None)
+        doubled.weight.data = phases.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+        if first.bias is not None:
+            cast(Tensor, doubled.bias).data = first.bias.repeat(4)
+        self.phases = nn.Sequential(doubled, *list(convolve)[1:])
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, out, 2h, 2w)."""
         batch, _, height, width = x.shape
-        phases = F.conv2d(x, self.weight, self.bias, padding=1)  # (B, 4 out, h + 1, w + 1)
+        phases = self.phases(x)  # (B, 4 out, h + 1, w + 1)
         out = phases.shape[1] // 4
         result = phases.new_empty(batch, 2 * height, 2 * width, out).permute(0, 3, 1, 2)  # channels last
         for number, phase in enumerate(torch.split(phases, out, dim=1)):
             row, column = divmod(number, 2)
             result[:, :, row::2, column::2] = phase[:, :, row : row + height, column : column + width]
-        return self.rest(result)  # type: ignore[no-any-return]
+        return cast(Tensor, result)
 
 
 class StripedEnd(nn.Module):
@@ -119,10 +146,6 @@ class StripedEnd(nn.Module):
         return torch.cat(strips, dim=2)
 
 
-def _is_pointwise(convolution: nn.Conv2d) -> bool:
-    return convolution.kernel_size == convolution.stride == (1, 1) and convolution.groups == 1
-
-
 def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, Any]]:
     """Convolutions, each run once, with the normalisation that takes their output."""
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; the tensors are held, so that no id is used twice
@@ -146,10 +169,3 @@ def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, Any]]:
         for handle in handles:
             handle.remove()
     return [(convolution, norm) for convolution, norm in found if runs[convolution] == runs[norm] == 1]
-
-
-def _replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    for parent in network.modules():
-        for name, child in parent.named_children():
-            if child is old:
-                setattr(parent, name, new)

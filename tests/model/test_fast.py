@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from model.fast import DoubledConvolution, Pointwise, for_inference
+from model.decoder import SCSE
+from model.fast import DoubledConvolution, InPlaceSCSE, for_inference
 from model.metauas import MetaUAS
 
 TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8, 8)}
@@ -32,6 +33,7 @@ def lively(network):
     return network.eval()
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize(
     "switch",
     [
@@ -43,10 +45,10 @@ def lively(network):
         {"encoder": "mobilenetv2_100", "similarity": "cosine", "levels": 4},
     ],
 )
-def test_the_fast_form_is_the_same_network(switch):
+def test_the_fast_form_is_the_same_network(switch, autocast):
     torch.manual_seed(0)
     network = lively(MetaUAS(**TINY | switch))
-    fast = for_inference(copy.deepcopy(network))
+    fast = for_inference(copy.deepcopy(network), autocast=autocast)
     prompt, query = pair()
     with torch.inference_mode():
         expected, found = network(prompt, query), fast(prompt, query)
@@ -96,9 +98,11 @@ def test_convolving_before_doubling_is_convolving_after(height, width, batch, bi
     torch.testing.assert_close(DoubledConvolution(convolve)(x), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_pointwise_convolution_is_a_product(memory_format):
+@given(height=st.integers(1, 9), values=st.integers(1, 400))
+def test_gates_in_strips_and_in_place_change_nothing(height, values):
     torch.manual_seed(0)
-    convolution = nn.Conv2d(3, 5, 1)
-    x = torch.randn(2, 3, 4, 6).to(memory_format=memory_format)
-    torch.testing.assert_close(Pointwise(convolution)(x), convolution(x))
+    scse, x = SCSE(16), torch.randn(2, 16, height, 5)
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.fast.GATE_VALUES", values)
+        expected = scse(x)
+        torch.testing.assert_close(InPlaceSCSE(scse)(x), expected)

@@ -1,0 +1,144 @@
+"""Convolutions on a CPU with their weights laid out once, and the activation that follows within them.
+
+PyTorch hands oneDNN plain weights, which are rearranged at every call; for deep levels that costs as much as their
+products. These are the operators that torch.compile itself generates for a CPU, without its minutes of compiling.
+"""
+
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "swish"}  # oneDNN's names
+
+
+def can_pack() -> bool:
+    """Whether oneDNN is there and this is a processor that these operators are made for."""
+    return torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")  # noqa: SLF001
+
+
+@torch.inference_mode(mode=False)  # which does not count versions
+@torch.no_grad()
+def pack(network: nn.Module, images: Tensor) -> None:
+    """Replace the convolutions of a network that takes two batches of `images`, in place.
+
+    What follows what and at which size is seen in one run. An activation is taken into the convolution before it where
+    it works in place, so that nothing else can have seen what was there before, and nothing was added in between.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, Conv2dSame) and _pads_one_more_behind(module):
+            replace(network, module, _with_fixed_padding(module))
+    sizes, followed = _watch(network, images)
+    for convolution, size in sizes.items():
+        activation = followed.get(convolution)
+        if size[2:] == [1, 1] and convolution.kernel_size == (1, 1):  # of pooled maps
+            replace(network, convolution, Product(convolution))
+            continue
+        replace(network, convolution, Packed(convolution, size, activation))
+        if activation is not None:
+            replace(network, activation, nn.Identity())
+
+
+class Packed(nn.Module):
+    """A convolution and the activation that follows it, if one is given.
+
+    Args:
+        convolution: what it computes.
+        size: of a typical input, (B, C, h, w).
+        activation: of a type in `ACTIVATIONS`.
+    """
+
+    def __init__(self, convolution: nn.Conv2d, size: list[int], activation: nn.Module | None) -> None:
+        super().__init__()
+        assert isinstance(convolution.padding, tuple)
+        self.how = (
+            list(convolution.padding),
+            list(convolution.stride),
+            list(convolution.dilation),
+            convolution.groups,
+        )
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight, *self.how, size)  # noqa: SLF001
+        self.bias = convolution.bias
+        self.activation = "none" if activation is None else ACTIVATIONS[type(activation)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C', h', w')."""
+        run = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
+        found: Tensor = run(x, self.weight, self.bias, *self.how, self.activation, [], "")
+        return found
+
+
+class Product(nn.Module):
+    """A 1x1 convolution of maps of a single place: the product that it is, without oneDNN's set-up."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight.flatten(1).contiguous(), convolution.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, 1, 1) -> (B, C', 1, 1)."""
+        return F.linear(x.flatten(1), self.weight, self.bias)[:, :, None, None]
+
+
+def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put a module in place of another, wherever that stands."""
+    for parent in network.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)
+
+
+def _pads_one_more_behind(same: Conv2dSame) -> bool:
+    """Whether it does so on even sides, which all are that a network of strides up to 32 halves."""
+    return same.stride == (2, 2) and same.dilation == (1, 1) and all(side % 2 for side in same.kernel_size)
+
+
+def _with_fixed_padding(same: Conv2dSame) -> nn.Conv2d:
+    """The same on even sides without TensorFlow's padding, that copies a map to pad it.
+
+    A kernel with a row and a column of zeros before its own sees the same pixels under padding that is alike on all
+    sides.
+    """
+    height, width = same.kernel_size
+    fixed = nn.Conv2d(
+        same.in_channels,
+        same.out_channels,
+        (height + 1, width + 1),
+        stride=2,
+        padding=((height - 1) // 2, (width - 1) // 2),
+        groups=same.groups,
+        bias=same.bias is not None,
+    )
+    fixed.weight.data = F.pad(same.weight, (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
+    fixed.bias = same.bias
+    return fixed
+
+
+def _watch(network: nn.Module, images: Tensor) -> tuple[dict[nn.Conv2d, list[int]], dict[nn.Conv2d, nn.Module]]:
+    """The plain convolutions that run, with the size of their input, and the activations that follow them in place."""
+    # By id; the tensors are held, so that no id is used twice. A tensor's version tells of changes in place.
+    outputs: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
+    sizes: dict[nn.Conv2d, list[int]] = {}
+    followed: dict[nn.Conv2d, nn.Module] = {}
+
+    def after_convolution(module: nn.Conv2d, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes[module] = list(arguments[0].shape)
+        outputs[id(output)] = (module, output, output._version)  # noqa: SLF001
+
+    def before_activation(module: Any, arguments: tuple[Tensor, ...]) -> None:
+        made = outputs.get(id(arguments[0]))
+        if made is not None and made[1]._version == made[2] and module.inplace:  # noqa: SLF001
+            followed[made[0]] = module
+
+    modules = list(network.modules())
+    handles = [m.register_forward_hook(after_convolution) for m in modules if type(m) is nn.Conv2d]
+    handles += [m.register_forward_pre_hook(before_activation) for m in modules if type(m) in ACTIVATIONS]
+    try:
+        network(images, images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes, followed
