@@ -94,7 +94,7 @@ class ChunkReader:
         index, crc = tail[:-CRC_BYTES], tail[-CRC_BYTES:]
         if len(tail) != index_bytes or _crc(index) != crc:
             raise Failure(f"{self._where}: found no index of {count} chunks at its end; {WHAT_TO_DO}")
-        self._places = np.frombuffer(index, "<u8").reshape(count, 2).tolist()  # offset and length of each
+        self._places = np.frombuffer(index, "<u8").reshape(count, 2)  # offset and length of each
 
     def read(self, first: int, stop: int) -> list[Values]:
         """The chunks `first` to `stop` - 1, at least one, in one request.
@@ -102,7 +102,7 @@ class ChunkReader:
         Raises:
             Failure: the file is gone, or bytes of it are not those that were written.
         """
-        places = self._places[first:stop]
+        places = self._places[first:stop].tolist()
         begin, (last, size) = places[0][0], places[-1]
         data = memoryview(self._bytes(begin, last + size))
         return [

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.images import UnreadableImageError, decode, measure, read_bytes, resize
@@ -64,6 +64,41 @@ def test_bytes_that_hold_no_whole_image_are_told_apart(read, damage, reason):
 
     with pytest.raises(UnreadableImageError, match=reason):
         read(damage(data.tobytes()))
+
+
+@st.composite
+def damaged_jpegs(draw):
+    """Small JPEGs of every sort, with bytes changed, taken out or put in, mostly in what stands before the pixels."""
+    height, width, channels = draw(st.sampled_from([(16, 16, 3), (33, 20, 3), (16, 24, 1)]))
+    pixels = np.random.default_rng(0).integers(256, size=(height, width, channels), dtype=np.uint8)
+    how = draw(
+        st.sampled_from(
+            [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 1], [cv2.IMWRITE_JPEG_OPTIMIZE, 1]]
+        )
+    )
+    data = bytearray(cv2.imencode(".jpg", pixels, how)[1].tobytes())
+    if draw(st.booleans()):  # a thumbnail, a JPEG in the JPEG
+        small = b"Exif\0\0" + cv2.imencode(".jpg", pixels[:8, :8])[1].tobytes()
+        data[2:2] = b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(2, len(data) if draw(st.booleans()) else 620))
+        data[place : place + draw(st.integers(0, 20))] = draw(
+            st.one_of(st.binary(max_size=20), st.integers(0, 255).map(lambda marker: bytes([255, marker])))
+        )
+    return bytes(data)
+
+
+@settings(max_examples=300)
+@given(damaged_jpegs())
+def test_a_damaged_jpeg_is_measured_just_when_it_can_be_decoded(data):
+    found = []
+    for read in (measure, lambda data: decode(data).shape[:2]):
+        try:
+            found.append(read(data))
+        except UnreadableImageError as error:
+            found.append(str(error))
+
+    assert found[0] == found[1]
 
 
 def test_a_missing_file_says_so(tmp_path):
