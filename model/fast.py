@@ -11,7 +11,7 @@ from model.decoder import SCSE, Block, UNetDecoder
 from model.metauas import MetaUAS
 from model.packed import can_pack, pack, replace
 
-GATE_VALUES = 2**17  # of a gate that is held at a time
+GATE_VALUES = 2**18  # of SCSE's gates that are held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
 PROBE_PX = 64  # side of the images of the one run that shows which normalisation follows which convolution
 TYPICAL_PX = 256  # side of images that weights are laid out for; right for others, too
@@ -73,10 +73,11 @@ class InPlaceSCSE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same tensor."""
-        channel, place = self.cSE(x), self.sSE(x)
-        rows = max(1, GATE_VALUES // x[:, :, 0].numel()) if x.device.type == "cpu" else x.shape[2]
+        # Channels last to the eye, too: the sum of two that are broadcast would be laid out the other way.
+        values, channel, place = (t.permute(0, 2, 3, 1) for t in (x, self.cSE(x), self.sSE(x)))
+        rows = max(1, GATE_VALUES // values[:, 0].numel()) if x.device.type == "cpu" else x.shape[2]
         for top in range(0, x.shape[2], rows):
-            x[:, :, top : top + rows].mul_(channel + place[:, :, top : top + rows])
+            values[:, top : top + rows].mul_(channel + place[:, top : top + rows])
         return x
 
 
