@@ -74,10 +74,11 @@ def steps(network: MetaUAS, size: int, extra: Sequence[str]) -> dict[str, Step]:
         "known prompt, fast form": lambda: fast.compare(known, fast.encode(query)).sigmoid(),
     }
     if "bf16" in extra:
+        unpacked = for_inference(copy.deepcopy(network), packed=False)
 
         def in_bf16() -> Tensor:
             with torch.autocast("cpu", torch.bfloat16):
-                return fast(prompt, query).sigmoid()
+                return unpacked(prompt, query).sigmoid()
 
         found["cold pair, fast form, bf16"] = in_bf16
     if "compile" in extra:

@@ -1,6 +1,6 @@
 """The same network, faster: for inference only, within 1e-4 of the probabilities in float32."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from timm.models._efficientnet_blocks import SqueezeExcite
@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.decoder import SCSE, Block, UNetDecoder
+from model.followers import followers, replace
 from model.metauas import MetaUAS
-from model.packed import can_pack, pack, replace
+from model.packed import can_pack, pack
 
 GATE_VALUES = 2**18  # of SCSE's gates that are held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
@@ -18,15 +19,15 @@ TYPICAL_PX = 256  # side of images that weights are laid out for; right for othe
 
 
 @torch.no_grad()
-def for_inference(network: MetaUAS, *, autocast: bool = False) -> MetaUAS:
+def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
     """Change a network in evaluation mode, in place, to the fast form of itself, and return it.
 
     Args:
         network: on its device.
-        autocast: whether it is to run under autocast, or be compiled, and not as it is.
+        packed: whether its convolutions may be packed; not those of a network for autocast or `torch.compile`.
 
-    - Batch normalisation is folded into the convolution before it. Which those are is seen in one run, not guessed from
-      names; a normalisation that follows something else stays.
+    - Batch normalisation is folded into the convolution before it. Which those are is seen in one run; a normalisation
+      that follows something else stays.
     - On a CPU convolutions keep their weights as oneDNN wants them (`model/packed.py`).
     - The UNet's last block, whose input is the nearest-neighbour doubling of a map and nothing else, convolves the map
       before it is doubled: 4 products for each output and channel instead of 9. On a CPU it and the head go over the
@@ -36,7 +37,8 @@ def for_inference(network: MetaUAS, *, autocast: bool = False) -> MetaUAS:
     """
     assert not network.training, "batch statistics of training cannot be folded"
     device = next(network.parameters()).device
-    for convolution, norm in _pairs(network, torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device)):
+    probe = torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device)
+    for convolution, norm in followers(network, probe, (nn.BatchNorm2d,)):
         weight, bias = fuse_conv_bn_weights(
             convolution.weight,
             convolution.bias,
@@ -59,7 +61,7 @@ def for_inference(network: MetaUAS, *, autocast: bool = False) -> MetaUAS:
             replace(network, module, InPlaceSCSE(module))
         elif isinstance(module, SqueezeExcite):
             replace(network, module, InPlaceExcite(module))
-    if device.type == "cpu" and not autocast and can_pack():
+    if packed and device.type == "cpu" and can_pack():
         pack(network, torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX))
     return network.requires_grad_(requires_grad=False)
 
@@ -145,28 +147,3 @@ class StripedEnd(nn.Module):
             first, last = max(top - 1, 0), min(bottom + 1, height)
             strips.append(self.end(x[:, :, first:last])[:, :, 2 * (top - first) : 2 * (bottom - first)])
         return torch.cat(strips, dim=2)
-
-
-def _pairs(network: nn.Module, images: Tensor) -> list[tuple[nn.Conv2d, Any]]:
-    """Convolutions, each run once, with the normalisation that takes their output."""
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id; the tensors are held, so that no id is used twice
-    runs: dict[nn.Module, int] = {}
-    found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-
-    def after_convolution(module: nn.Conv2d, _: Any, output: Tensor) -> None:
-        runs[module] = runs.get(module, 0) + 1
-        outputs[id(output)] = (module, output)
-
-    def before_norm(module: nn.BatchNorm2d, arguments: tuple[Tensor, ...]) -> None:
-        runs[module] = runs.get(module, 0) + 1
-        if (made := outputs.get(id(arguments[0]))) is not None:
-            found.append((made[0], module))
-
-    handles = [m.register_forward_hook(after_convolution) for m in network.modules() if isinstance(m, nn.Conv2d)]
-    handles += [m.register_forward_pre_hook(before_norm) for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
-    try:
-        network(images, images)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [(convolution, norm) for convolution, norm in found if runs[convolution] == runs[norm] == 1]

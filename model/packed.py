@@ -5,12 +5,13 @@ products. These are the operators that torch.compile itself generates for a CPU,
 """
 
 import platform
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
+
+from model.followers import followers, replace
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "swish"}  # oneDNN's names
 
@@ -20,19 +21,22 @@ def can_pack() -> bool:
     return torch._C._has_mkldnn and platform.machine() in ("x86_64", "AMD64")  # noqa: SLF001
 
 
-@torch.inference_mode(mode=False)  # which does not count versions
 @torch.no_grad()
 def pack(network: nn.Module, images: Tensor) -> None:
     """Replace the convolutions of a network that takes two batches of `images`, in place.
 
-    What follows what and at which size is seen in one run. An activation is taken into the convolution before it where
-    it works in place, so that nothing else can have seen what was there before, and nothing was added in between.
+    An activation is taken into the convolution before it where it works in place, so that nothing else can have seen
+    what was there before.
     """
     for module in list(network.modules()):
         if isinstance(module, Conv2dSame) and _pads_one_more_behind(module):
             replace(network, module, _with_fixed_padding(module))
-    sizes, followed = _watch(network, images)
-    for convolution, size in sizes.items():
+    followed = {
+        convolution: activation
+        for convolution, activation in followers(network, images, tuple(ACTIVATIONS))
+        if activation.inplace
+    }
+    for convolution, size in _sizes(network, images).items():
         activation = followed.get(convolution)
         if size[2:] == [1, 1] and convolution.kernel_size == (1, 1):  # of pooled maps
             replace(network, convolution, Product(convolution))
@@ -83,14 +87,6 @@ class Product(nn.Module):
         return F.linear(x.flatten(1), self.weight, self.bias)[:, :, None, None]
 
 
-def replace(network: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a module in place of another, wherever that stands."""
-    for parent in network.modules():
-        for name, child in parent.named_children():
-            if child is old:
-                setattr(parent, name, new)
-
-
 def _pads_one_more_behind(same: Conv2dSame) -> bool:
     """Whether it does so on even sides, which all are that a network of strides up to 32 halves."""
     return same.stride == (2, 2) and same.dilation == (1, 1) and all(side % 2 for side in same.kernel_size)
@@ -117,28 +113,18 @@ def _with_fixed_padding(same: Conv2dSame) -> nn.Conv2d:
     return fixed
 
 
-def _watch(network: nn.Module, images: Tensor) -> tuple[dict[nn.Conv2d, list[int]], dict[nn.Conv2d, nn.Module]]:
-    """The plain convolutions that run, with the size of their input, and the activations that follow them in place."""
-    # By id; the tensors are held, so that no id is used twice. A tensor's version tells of changes in place.
-    outputs: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
+def _sizes(network: nn.Module, images: Tensor) -> dict[nn.Conv2d, list[int]]:
+    """The plain convolutions that run, with the size of their input."""
     sizes: dict[nn.Conv2d, list[int]] = {}
-    followed: dict[nn.Conv2d, nn.Module] = {}
 
-    def after_convolution(module: nn.Conv2d, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+    def before_convolution(module: nn.Conv2d, arguments: tuple[Tensor, ...]) -> None:
         sizes[module] = list(arguments[0].shape)
-        outputs[id(output)] = (module, output, output._version)  # noqa: SLF001
 
-    def before_activation(module: Any, arguments: tuple[Tensor, ...]) -> None:
-        made = outputs.get(id(arguments[0]))
-        if made is not None and made[1]._version == made[2] and module.inplace:  # noqa: SLF001
-            followed[made[0]] = module
-
-    modules = list(network.modules())
-    handles = [m.register_forward_hook(after_convolution) for m in modules if type(m) is nn.Conv2d]
-    handles += [m.register_forward_pre_hook(before_activation) for m in modules if type(m) in ACTIVATIONS]
+    plain = [module for module in network.modules() if type(module) is nn.Conv2d]
+    handles = [module.register_forward_pre_hook(before_convolution) for module in plain]
     try:
         network(images, images)
     finally:
         for handle in handles:
             handle.remove()
-    return sizes, followed
+    return sizes

@@ -33,7 +33,7 @@ def lively(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     "switch",
     [
@@ -45,10 +45,10 @@ def lively(network):
         {"encoder": "mobilenetv2_100", "similarity": "cosine", "levels": 4},
     ],
 )
-def test_the_fast_form_is_the_same_network(switch, autocast):
+def test_the_fast_form_is_the_same_network(switch, packed):
     torch.manual_seed(0)
     network = lively(MetaUAS(**TINY | switch))
-    fast = for_inference(copy.deepcopy(network), autocast=autocast)
+    fast = for_inference(copy.deepcopy(network), packed=packed)
     prompt, query = pair()
     with torch.inference_mode():
         expected, found = network(prompt, query), fast(prompt, query)

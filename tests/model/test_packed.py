@@ -13,14 +13,14 @@ pytestmark = pytest.mark.skipif(not can_pack(), reason="oneDNN is not there, or 
 
 
 class Two(nn.Module):
-    """Takes two batches, as the network does."""
+    """Takes two batches in one run, as the network does."""
 
     def __init__(self, *modules):
         super().__init__()
         self.both = nn.Sequential(*modules)
 
     def forward(self, a, b):
-        return self.both(a) + self.both(b)
+        return self.both(torch.cat([a, b]))
 
 
 def packed(network, side_px=16):
@@ -85,6 +85,16 @@ def test_an_activation_of_a_sum_is_not_taken_into_the_last_of_its_terms():
 
     torch.manual_seed(0)
     network = Two(Residual()).eval()
+    a, b = torch.randn(2, 1, 3, 9, 9)
+
+    with torch.inference_mode():
+        torch.testing.assert_close(packed(network)(a, b), network(a, b))
+
+
+def test_an_activation_that_serves_twice_stays():
+    torch.manual_seed(0)
+    act = nn.ReLU(inplace=True)
+    network = Two(nn.Conv2d(3, 3, 1), act, nn.Conv2d(3, 3, 1), act).eval()
     a, b = torch.randn(2, 1, 3, 9, 9)
 
     with torch.inference_mode():
