@@ -26,7 +26,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from configs.errors import Failure, run
+from model.decoder import SCSE
 from model.fast import for_inference
+from model.followers import replace
 from model.metauas import MetaUAS
 
 Step = Callable[[], Tensor]
@@ -49,8 +51,29 @@ def build(seed: int = 0) -> MetaUAS:
     return network
 
 
+class PlainSCSE(nn.Module):
+    """Roy et al. (2018) as the published decoder computes it."""
+
+    def __init__(self, scse: SCSE) -> None:
+        super().__init__()
+        self.cSE, self.sSE = scse.cSE, scse.sSE
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> the same shape."""
+        return x * self.cSE(x) + x * self.sSE(x)  # type: ignore[no-any-return]
+
+
+def plainly(network: MetaUAS) -> MetaUAS:
+    """A copy of `network` for `plain`: its memory contiguous, its attention as published."""
+    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    for module in list(network.modules()):
+        if isinstance(module, SCSE):
+            replace(network, module, PlainSCSE(module))
+    return network
+
+
 def plain(network: MetaUAS, prompt: Tensor, query: Tensor) -> Tensor:
-    """Eq. 1 to 6 word by word."""
+    """Eq. 1 to 6 word by word, of what `plainly` made."""
     encoded_prompt, encoded_query = network.encoder(prompt), network.encoder(query)
     levels = []
     for align, p, q in zip(network.alignment[::-1], encoded_prompt[-3:], encoded_query[-3:], strict=True):
@@ -63,12 +86,12 @@ def plain(network: MetaUAS, prompt: Tensor, query: Tensor) -> Tensor:
 def steps(network: MetaUAS, size: int, extra: Sequence[str]) -> dict[str, Step]:
     """What is compared on the CPU, by name; the first is the yardstick."""
     prompt, query = images(1, size), images(1, size, seed=1)
-    contiguous = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    published = plainly(network)
     fast = for_inference(copy.deepcopy(network))
     with torch.inference_mode():
         known = [level.clone() for level in fast.encode(prompt)]
     found: dict[str, Step] = {
-        "plain": lambda: plain(contiguous, prompt, query),
+        "plain": lambda: plain(published, prompt, query),
         "cold pair": lambda: network(prompt, query).sigmoid(),
         "cold pair, fast form": lambda: fast(prompt, query).sigmoid(),
         "known prompt, fast form": lambda: fast.compare(known, fast.encode(query)).sigmoid(),
@@ -162,7 +185,7 @@ def gpu_rows(sizes: Sequence[int], repeats: int, batch: int) -> list[tuple[str, 
     for size in sizes:
         for way in ("plain", "float32", "tf32", "bf16", "bf16, compiled"):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = way == "tf32"
-            network = build().cuda()
+            network = plainly(build().cuda()) if way == "plain" else build().cuda()
             inference = for_inference(copy.deepcopy(network)) if way != "plain" else network
             if "compiled" in way:
                 for part in (inference.encoder, inference.decoder, network.decoder, network.encoder):

@@ -1,8 +1,10 @@
 """The UNet decoder with channel and spatial attention, its keys as the published one's (paper, section 3.2)."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 SQUEEZE = 16  # channels per channel of the squeezed middle of SCSE
@@ -84,8 +86,14 @@ class SCSE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        # x * channel + x * place, with one multiplication of full size less.
-        return x * (self.cSE(x) + self.sSE(x))  # type: ignore[no-any-return]
+        # Channels last to the eye, too: gates that are broadcast, and gradients of means, would be laid out the other
+        # way, and a step of training takes a fifth longer on a CPU.
+        values = x.permute(0, 2, 3, 1)  # (B, h, w, C)
+        squeeze, excite = cast(nn.Conv2d, self.sSE[0]), self.cSE[1:]
+        channel: Tensor = excite(values.mean((1, 2))[:, :, None, None]).permute(0, 2, 3, 1)  # (B, 1, 1, C)
+        place = F.linear(values, squeeze.weight.flatten(1), squeeze.bias).sigmoid()  # (B, h, w, 1)
+        # values * channel + values * place, with one multiplication of full size less.
+        return (values * (channel + place)).permute(0, 3, 1, 2)
 
 
 def _conv_bn_relu(channels: int, out: int) -> nn.Sequential:

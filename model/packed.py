@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
+from model import winograd
 from model.followers import followers, replace
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "swish"}  # oneDNN's names
@@ -41,7 +42,10 @@ def pack(network: nn.Module, images: Tensor) -> None:
         if size[2:] == [1, 1] and convolution.kernel_size == (1, 1):  # of pooled maps
             replace(network, convolution, Product(convolution))
             continue
-        replace(network, convolution, Packed(convolution, size, activation))
+        if winograd.pays(convolution) and not isinstance(activation, nn.SiLU):
+            replace(network, convolution, winograd.Winograd(convolution, size, relu=activation is not None))
+        else:
+            replace(network, convolution, Packed(convolution, size, activation))
         if activation is not None:
             replace(network, activation, nn.Identity())
 
