@@ -28,6 +28,7 @@ class Train(Section):
     batch_size: Count
     device_batch: Count | None
     lr: Annotated[float, Field(gt=0)]
+    alignment_lr_share: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     schedule: Literal["constant", "cosine"]
     clip_norm: Annotated[float, Field(gt=0)] | None

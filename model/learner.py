@@ -55,7 +55,15 @@ class Learner:
         self.fabric = fabric
         self._forward = torch.compile(network) if recipe.compile else network
         self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self._learnable, lr=recipe.lr, weight_decay=recipe.weight_decay)
+        aligning = set(network.alignment.parameters())
+        groups = [
+            {"params": [parameter for parameter in self._learnable if parameter not in aligning], "share": 1.0},
+            {
+                "params": [parameter for parameter in self._learnable if parameter in aligning],
+                "share": recipe.alignment_lr_share,
+            },
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
     def step(self, batch: Batch, epoch: int, number: int, step: int) -> Learned:
         """Learn from this device's share of a batch.
@@ -83,7 +91,7 @@ class Learner:
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._learnable, self.recipe.clip_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr * self._share_of_lr(step)
+            group["lr"] = self.recipe.lr * group["share"] * self._share_of_lr(step)
         self.optimizer.step()
         losses = torch.cat(of_pairs)
         return Learned(self._over_devices(losses.sum() / valid), losses)

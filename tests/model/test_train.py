@@ -224,6 +224,25 @@ def test_a_frozen_encoder_keeps_its_weights_while_the_rest_learns(run, monkeypat
         assert same == key.startswith("network.encoder.") or key.endswith("num_batches_tracked")
 
 
+def test_the_alignment_learns_with_its_own_share_of_the_learning_rate(run, tmp_path):
+    write_square_shards(tmp_path / "pairs")
+    batch = next(Feed(PairDataset(tmp_path / "pairs", "train"), 3).epoch(1))
+
+    def first_step(share):
+        recipe = params(alignment_lr_share=share, weight_decay=0.0, schedule="constant", clip_norm=None).train
+        torch.manual_seed(0)
+        network = MetaUAS(**params().model.model_dump()).train()
+        before = {name: value.clone() for name, value in network.named_parameters()}
+        Learner(network, recipe, 0, 3, training.Fabric(accelerator="cpu")).step(batch, 1, 0, 0)
+        return {name: value.detach() - before[name] for name, value in network.named_parameters()}
+
+    whole, tenth = first_step(1.0), first_step(0.1)
+    for name, change in whole.items():
+        expected = 0.1 * change if name.startswith("alignment.") else change
+        torch.testing.assert_close(tenth[name], expected, rtol=1e-2, atol=1e-7)
+    assert any(change.any() for name, change in whole.items() if name.startswith("alignment."))
+
+
 def test_a_loss_that_is_not_finite_names_its_pairs_and_keeps_the_last_checkpoint(run, monkeypatch, tmp_path):
     losses = learner.pixel_losses
 
