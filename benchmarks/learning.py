@@ -12,7 +12,7 @@ interruption, and only adds to the table what is new. A variant may also bring i
 
 Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
 warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
-above 0.5. Benchmarks: one prompt a category, mean over five of them.
+above 0.5. Benchmarks: one prompt a category, mean over five of them. `out/curves.png` shows how the variants got there.
 """
 
 import argparse
@@ -22,12 +22,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -39,6 +42,12 @@ from model.record import best_epoch
 from pipeline.provenance import ROOT
 
 KINDS = ("all", "inpaint", "paste", "local")
+DRAWN = {  # in the picture of the curves
+    "val/pixel_ap/all": "val pixel AP",
+    "val/pixel_ap/local": "val pixel AP, local changes",
+    "val/unchanged/images": "unchanged val pairs with a false alarm",
+    "val/loss": "val loss",
+}
 PATIENCE_EPOCHS = 1_000_000  # the budget ends a run, not this
 
 
@@ -143,7 +152,7 @@ def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, A
         cells = [name, seed]
         cells += (
             [
-                str(result["pairs"]),
+                f"{result['pairs']:.0f}",
                 f"{result['pairs_per_s']:.1f}",
                 f"{result['pairs'] / result['pairs_per_s'] / 60:.1f}",
             ]
@@ -158,6 +167,35 @@ def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, A
             cells += [_number(scores["I-AUROC"]), _number(scores["P-AP"])]
         table.add_row(*cells)
     Console(width=40 + 11 * len(table.columns)).print(table)
+
+
+def draw(options: argparse.Namespace, runs: Sequence[tuple[str, int, int]]) -> None:
+    """Curves over the pairs seen, a thin line for each of `runs` (variant, seed, pairs), in `out/curves.png`."""
+    figure = Figure(figsize=(12, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, 2).flat
+    names = list(dict.fromkeys(name for name, _, _ in runs))
+    for axes, (key, title) in zip(panels, DRAWN.items(), strict=True):
+        for name, seed, pairs in runs:
+            points, _ = history(options.out / name / f"seed_{seed}")
+            seen = [pairs * (number + 1) / len(points) for number in range(len(points))]
+            label = name if seed == options.seeds[0] else None
+            values = [point.get(key, math.nan) for point in points]
+            axes.plot(seen, values, ".-", color=f"C{names.index(name)}", linewidth=0.8, label=label)
+        axes.set_title(title)
+        axes.set_xlabel("pairs seen")
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.3)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.savefig(options.out / "curves.png", dpi=100)
+
+
+def combined(results: Sequence[Mapping[str, Any]], how: Callable[[Sequence[float]], float]) -> dict[str, Any]:
+    """One result of several seeds', each of its figures by `how`, a mean or a deviation."""
+    return {
+        key: combined(values, how) if isinstance(values[0], Mapping) else how(values)
+        for key, values in ((key, [result[key] for result in results]) for key in results[0])
+    }
 
 
 def _number(value: float | None) -> str:
@@ -179,14 +217,21 @@ def main() -> None:
     options = parser.parse_args()
     options.benchmark = [tuple(each.split("=", 1)) for each in options.benchmark]
     params = yaml.safe_load(options.params.read_text())
-    rows, last = [], None
+    rows, runs, last = [], [], None
     for words in options.variant:
         name, changes = variant(words)
         pairs = Path(changes.pop("pairs", options.pairs))
         own = changed(params, changes)
         for seed in options.seeds:
             rows.append((name, str(seed), learned(options, own, name, pairs, seed)))
+            runs.append((name, seed, rows[-1][2]["pairs"]))
             show(options, rows)
+            draw(options, runs)
+        if len(options.seeds) > 1:
+            of_seeds = [result for each, _, result in rows if each == name]
+            spread = combined(of_seeds, stdev)
+            del spread["pairs"]  # a deviation of speeds says nothing of learning
+            rows += [(name, "mean", combined(of_seeds, mean)), (name, "sd", spread)]
         last = own, name, pairs
     assert last is not None
     for method, result in compared(options, *last).items():
