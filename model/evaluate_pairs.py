@@ -15,9 +15,10 @@ from model.metrics import BLOCK, Tally
 from model.pairs import PairDataset
 from model.pictures import Strip
 from model.results import ALL, Row, pixel_level
-from model.sheets import spread, to_image
+from model.sheets import take_turns, to_image
 from pipeline.progress import track
 from pipeline.shards import KINDS
+from pipeline.spread import spread
 
 MAX_PAIRS = 512  # enough for a tenth of a point; a large set has thousands
 
@@ -33,7 +34,7 @@ class PairBatch:
 
 def choose_pairs(count: int) -> list[int]:
     """Choose at most `MAX_PAIRS` of `count` pairs, evenly spread."""
-    return [int(place) for place in np.linspace(0, count - 1, min(count, MAX_PAIRS))]
+    return spread(count, MAX_PAIRS)
 
 
 def pair_batches(
@@ -94,7 +95,7 @@ def pair_sheet(
     """Show `count` pairs, kinds taking turns, in the views that are scored, with the maps of `method`."""
     indices = choose_pairs(len(dataset))
     kinds = [KINDS[dataset[index]["kind"]] for index in indices]
-    places = spread(kinds, count)
+    places = take_turns(kinds, count)
     (batch,) = pair_batches(dataset, [indices[place] for place in places], len(places), augment, seed)
     maps = method(batch.views.prompt.unsqueeze(0).to(device))(batch.views.query.to(device)).float().cpu().numpy()
     truths = (batch.views.mask & batch.views.valid).squeeze(1).numpy()

@@ -30,8 +30,9 @@ from model.prior import VisualPrior, read_clip, visual_prior
 from model.prompts import PromptPool
 from model.protocols import AUPRO, Seen, read_prompt, read_seen
 from model.results import BENCHMARK, Row, over_categories, over_prompts
-from model.sheets import spread, to_image
+from model.sheets import take_turns, to_image
 from pipeline.progress import track
+from pipeline.spread import spread
 
 NETWORK = "metauas"
 NAMES = {"one": NETWORK, "best": f"{NETWORK}*", "best+clip": f"{NETWORK}*+", "pool": f"{NETWORK} pool"}
@@ -149,7 +150,7 @@ class Evaluation:
             outcome.rows += map(over_prompts, rows.values())
             first = {name: next(run.tally for run in runs if run.name == name) for name in rows}  # of several prompts
             outcome.curves.add(first, main.tally)
-            places = spread([query.defect for query in category.queries], self.settings.sheet_rows)
+            places = take_turns([query.defect for query in category.queries], self.settings.sheet_rows)
             outcome.sheets[category.name] = [
                 self._strip(category, place, main.method, main.choice[place]) for place in places
             ]
@@ -324,7 +325,7 @@ def _categories(settings: Evaluate) -> list[Category]:
 def _limited(category: Category, limit: int | None) -> Category:
     """At most `limit` of a category's queries, evenly spread over its kinds of defect."""
     count = len(category.queries)
-    places = np.linspace(0, count - 1, min(count, limit or count)).round().astype(int)
+    places = spread(count, limit or count)
     return replace(category, queries=tuple(category.queries[place] for place in places))
 
 

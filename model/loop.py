@@ -21,6 +21,7 @@ from model.record import Progress, add_point, best_epoch, describe, save_best, s
 from model.show import Display, Pace
 from model.train_sheets import write_augmented, write_predictions
 from model.validate import attention, false_positives, validate
+from pipeline.spread import spread
 
 SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
 PICTURES = "pictures"  # folder beside the curves
@@ -238,8 +239,3 @@ def spread_over(kinds: npt.NDArray[np.uint8], most: int) -> list[int]:
         for places in (np.flatnonzero(kinds == kind) for kind in present)
         for number in spread(len(places), max(1, most // len(present)))
     ]
-
-
-def spread(count: int, most: int) -> list[int]:
-    """At most `most` places of `count`, evenly spread."""
-    return [int(place) for place in np.linspace(0, count - 1, min(count, most))]

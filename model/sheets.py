@@ -9,7 +9,7 @@ from model.layouts import GOOD
 from pipeline.arrays import Image
 
 
-def spread(groups: Sequence[str], count: int) -> list[int]:
+def take_turns(groups: Sequence[str], count: int) -> list[int]:
     """Choose `count` places, fewer if there are not as many: the groups take turns, normal images first.
 
     Within a group the choice is random but always the same, since neighbours are often pairs of one photograph.

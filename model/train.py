@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from configs.train import WITHOUT_EFFECT, TrainParams
 from model.feed import Feed
 from model.learner import Learner
-from model.loop import Loop, spread
+from model.loop import Loop
 from model.metauas import CHECKPOINT_VERSION, MetaUAS
 from model.pairs import PairDataset
 from model.record import BEST, LAST, Progress, read_progress, restore
+from pipeline.spread import spread
 
 WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
 LIBRARIES = ("torch", "timm", "kornia", "lightning", "numpy", "zarr")

@@ -13,7 +13,7 @@ from pipeline.provenance import PACKAGES, ROOT, source_files
 
 # Each package may import itself and those below it.
 ORDER = ("stages", "model", "pipeline", "configs")
-OF_PIPELINE_FOR_MODEL = {"arrays", "progress", "shards"}
+OF_PIPELINE_FOR_MODEL = {"arrays", "progress", "shards", "spread"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from model.layouts import GOOD
 from model.pictures import HEADINGS, Strip, draw_sheet, overlay, tint, write_sheet
-from model.sheets import spread
+from model.sheets import take_turns
 
 
 def strip(label="cut\n001\nscore 0.90", height=32, width=48):
@@ -64,7 +64,7 @@ def test_an_overlay_is_the_grey_image_where_nothing_is_found_and_bright_where_al
 
 @given(st.lists(st.sampled_from(["cut", "dent", GOOD, "hole"]), max_size=30), st.integers(1, 10))
 def test_groups_take_turns(groups, count):
-    places = spread(groups, count)
+    places = take_turns(groups, count)
     shown = [groups[place] for place in places]
     assert len(places) == min(count, len(groups)) == len(set(places))
     assert places == sorted(places)
