@@ -15,9 +15,7 @@ Scores depend on ranks only, so maps need no common range; AUROC below 0.5 is ne
 """
 
 import math
-import mmap
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,17 +24,17 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import Failure
+from model.blocks import Blocks
+from model.keys import keys_of, pack, to_keys, to_scores
+from model.totals import FPR_LIMIT, summed_overlap, totals
 
 Maps = npt.NDArray[np.float32]  # float32 (N, H, W), higher is more anomalous
 Masks = npt.NDArray[np.bool_]  # bool (N, H, W)
-Keys = npt.NDArray[np.uint32]  # unsigned integers in the order of the float32 scores they stand for
 Aupro = Literal["exact", "200 thresholds"]
 
-FPR_LIMIT = 0.3  # of AUPRO (Bergmann et al., MVTec AD)
 STEPS = 200  # thresholds of the published evaluator's AUPRO
 NAMES = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
 BLOCK = 1 << 26  # normal pixels sorted in memory together: all of a class of MVTec AD at 512 px
-PIECE = 1 << 22  # pixels at a time in every other step
 
 
 @dataclass(frozen=True)
@@ -73,10 +71,10 @@ def score(
 
 def average_precision(scores: npt.NDArray[np.float32], labels: npt.NDArray[np.bool_]) -> float:
     """Average precision of float32 scores against bool labels of the same shape; NaN without a True or a False one."""
-    keys, anomalous = _keys(scores.ravel()), labels.ravel()
-    normal = _Blocks(keys.size)
+    keys, anomalous = to_keys(scores.ravel()), labels.ravel()
+    normal = Blocks(keys.size)
     normal.add(keys[~anomalous])
-    return _totals(normal, np.sort(_packed(keys[anomalous]))).ap
+    return totals(normal, np.sort(pack(keys[anomalous]))).ap
 
 
 class Tally:
@@ -87,7 +85,7 @@ class Tally:
     """
 
     def __init__(self, block: int = BLOCK) -> None:
-        self._normal = _Blocks(block)
+        self._normal = Blocks(block)
         self._anomalous: list[npt.NDArray[np.uint64]] = []
         self._in_order = False
         self._regions = 0
@@ -142,11 +140,11 @@ class Tally:
             aupro: "exact" ends at FPR 0.3, interpolated; "200 thresholds" is the published evaluator's.
         """
         highest, labels = np.array(self._highest, np.float32), np.array(self._labels, np.bool_)
-        keys = _keys(highest)
-        normal = _Blocks(max(1, keys.size))
+        keys = to_keys(highest)
+        normal = Blocks(max(1, keys.size))
         normal.add(keys[~labels])
-        images = _totals(normal, np.sort(_packed(keys[labels])))
-        pixels = _totals(self._normal, self._sorted_anomalous())
+        images = totals(normal, np.sort(pack(keys[labels])))
+        pixels = totals(self._normal, self._sorted_anomalous())
         pro = self._sampled_aupro() if aupro == "200 thresholds" else min(pixels.overlap / max(1, self._regions), 1.0)
         return Scores(images.auroc, images.ap, images.f1max, pixels.auroc, pixels.ap, pixels.f1max, pro)
 
@@ -159,7 +157,7 @@ class Tally:
         if not anomalous.size or not self._normal.size:
             return np.zeros(0), np.zeros(0), np.zeros(0)
         places = np.unique(np.linspace(0, anomalous.size - 1, points).round().astype(np.int64))
-        keys = np.unique(_upper_half(anomalous[places]))[::-1]
+        keys = np.unique(keys_of(anomalous[places]))[::-1]
         above, level = self._normal.above_and_level(keys)
         true = anomalous.size - np.searchsorted(anomalous, keys.astype(np.uint64) << np.uint64(32))
         false = above + level
@@ -172,7 +170,7 @@ class Tally:
 
     def _add(self, values: Maps, mask: Masks, valid: Masks | None) -> bool:
         """Count one map; return whether its mask has a valid pixel."""
-        keys = _keys(values)
+        keys = to_keys(values)
         if valid is None:
             self._normal.add(keys[~mask])
         else:
@@ -183,7 +181,7 @@ class Tally:
             count, regions, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
             sizes = stats[:, cv2.CC_STAT_AREA].astype(np.uint64)
             self._in_order = False
-            self._anomalous.append(_packed(keys[mask], sizes[regions[mask]]))
+            self._anomalous.append(pack(keys[mask], sizes[regions[mask]]))
             self._regions += count - 1  # OpenCV counts the background
         return anomalous
 
@@ -204,16 +202,16 @@ class Tally:
         if not anomalous.size or not normal.size:
             return math.nan
         low, high = normal.lowest_and_highest()
-        first, last = _upper_half(anomalous[[0, -1]]).tolist()
-        ends = _values(np.array([min(low, first), max(high, last)], np.uint32))
+        first, last = keys_of(anomalous[[0, -1]]).tolist()
+        ends = to_scores(np.array([min(low, first), max(high, last)], np.uint32))
         start, end = ends.astype(np.float64)
         thresholds = start + np.arange(STEPS) * (end - start) / STEPS
         # A float32 lies above a float64 threshold if and only if it lies above the float32 next below that.
         rounded = thresholds.astype(np.float32)
-        keys = _keys(np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded))
+        keys = to_keys(np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded))
         fpr = normal.above_and_level(keys)[0] / normal.size
         places = np.searchsorted(anomalous, (keys.astype(np.uint64) + np.uint64(1)) << np.uint64(32))
-        between = [_overlap(anomalous[a:b]) for a, b in zip(places, [*places[1:], anomalous.size], strict=True)]
+        between = [summed_overlap(anomalous[a:b]) for a, b in zip(places, [*places[1:], anomalous.size], strict=True)]
         overlap = np.cumsum(between[::-1])[::-1] / self._regions
         kept = fpr < FPR_LIMIT
         if not kept.any() or np.ptp(fpr[kept]) == 0:
@@ -221,155 +219,3 @@ class Tally:
         stretched = (fpr[kept] - fpr[kept].min()) / np.ptp(fpr[kept])
         heights = overlap[kept]  # FPR falls as thresholds rise
         return float(np.sum((stretched[:-1] - stretched[1:]) * (heights[:-1] + heights[1:])) / 2)
-
-
-class _Blocks:
-    """Numbers that are only counted: one block of them in memory, full ones sorted into a temporary file."""
-
-    def __init__(self, block: int) -> None:
-        self._block = np.empty(max(1, block), np.uint32)  # memory that is not written yet takes no room
-        self._filled = 0
-        self._in_order = True
-        self._full: list[mmap.mmap] = []
-
-    @property
-    def size(self) -> int:
-        return len(self._full) * self._block.size + self._filled
-
-    def add(self, keys: Keys) -> None:
-        while keys.size:
-            some = keys[: self._block.size - self._filled]
-            self._block[self._filled : self._filled + some.size] = some
-            self._filled += some.size
-            self._in_order = False
-            keys = keys[some.size :]
-            if keys.size:
-                self._put_away()
-
-    def above_and_level(self, keys: Keys) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """How many numbers lie above each of `keys` (M,), and how many are equal to it; quickest if `keys` ascend."""
-        above, level = np.zeros(keys.size, np.int64), np.zeros(keys.size, np.int64)
-        for block in self._sorted():
-            right = np.searchsorted(block, keys, side="right")
-            above += block.size - right
-            level += right - np.searchsorted(block, keys, side="left")
-        return above, level
-
-    def lowest_and_highest(self) -> tuple[int, int]:
-        blocks = [block for block in self._sorted() if block.size]
-        return min(int(block[0]) for block in blocks), max(int(block[-1]) for block in blocks)
-
-    def _sorted(self) -> Iterator[Keys]:
-        for stored in self._full:
-            yield np.frombuffer(stored, np.uint32)
-            stored.madvise(mmap.MADV_DONTNEED)  # what was read is in the file; it need not stay in memory
-        filled = self._block[: self._filled]
-        if not self._in_order:
-            filled.sort()
-            self._in_order = True
-        yield filled
-
-    def _put_away(self) -> None:
-        self._block.sort()
-        try:
-            # Without a name from the start, the file is gone when nothing maps it any more.
-            with tempfile.TemporaryFile() as file:
-                file.write(self._block.data)
-                file.flush()
-                self._full.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        except OSError as error:
-            raise Failure(
-                f"{tempfile.gettempdir()}: {error.strerror} for {self._block.nbytes} bytes of sorted pixels; wanted 4"
-                " bytes for each normal pixel of a class; name a larger folder in the environment variable TMPDIR"
-            ) from None
-        self._filled = 0
-
-
-@dataclass(frozen=True)
-class _Totals:
-    """`overlap` is AUPRO times the number of regions."""
-
-    auroc: float
-    ap: float
-    f1max: float
-    overlap: float
-
-
-def _totals(normal: _Blocks, anomalous: npt.NDArray[np.uint64]) -> _Totals:
-    """The scores from the normal items and `anomalous`, ascending, packed; NaN without both.
-
-    Every distinct score v of t anomalous items, with `above` normal items above it and `level` ones equal to it, adds
-    its own part to each area, so no curve is ever drawn.
-    """
-    false, true = normal.size, anomalous.size
-    if not false or not true:
-        return _Totals(*[math.nan] * 4)
-    limit = FPR_LIMIT * false
-    wins = ap = f1max = overlap = 0.0
-    flagged = 0  # anomalous items above the piece
-    for piece in _from_the_top(anomalous):
-        packed = piece[::-1]
-        keys = _upper_half(packed)
-        first = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))  # of each tie
-        ties = np.diff(np.append(first, keys.size))
-        above, level = (counts[::-1] for counts in normal.above_and_level(keys[first][::-1]))
-        hits = flagged + np.cumsum(ties)
-        seen = hits + above + level
-        wins += float(np.sum(ties * (false - above - level / 2)))
-        ap += float(np.sum(ties * (hits / seen)))
-        f1max = max(f1max, float(np.max(2 * hits / (seen + true))))
-        weights = np.add.reduceat(1 / _lower_half(packed), first)
-        overlap += float(np.sum(weights * _area_under_ramp(above, level, limit)))
-        flagged += keys.size
-    # Sums of many rounded shares may end a hair above 1.
-    return _Totals(min(wins / (false * true), 1.0), min(ap / true, 1.0), f1max, overlap / limit)
-
-
-def _area_under_ramp(
-    start: npt.NDArray[np.int64], length: npt.NDArray[np.int64], limit: float
-) -> npt.NDArray[np.float64]:
-    """The area up to `limit` under what is 0 until `start`, rises to 1 over `length` and stays there."""
-    risen = np.clip(limit - start, 0, length)
-    area: npt.NDArray[np.float64] = risen**2 / np.maximum(2 * length, 1) + np.maximum(limit - start - length, 0)
-    return area
-
-
-def _from_the_top(packed: npt.NDArray[np.uint64]) -> Iterator[npt.NDArray[np.uint64]]:
-    """Pieces of an ascending array, the highest first; no tie is parted."""
-    end = packed.size
-    while end:
-        lowest = packed[max(0, end - PIECE)] >> np.uint64(32) << np.uint64(32)
-        start = int(np.searchsorted(packed, lowest))
-        yield packed[start:end]
-        end = start
-
-
-def _overlap(packed: npt.NDArray[np.uint64]) -> float:
-    """The sum of shares that items have in their regions."""
-    return float(sum(np.sum(1 / _lower_half(packed[at : at + PIECE])) for at in range(0, packed.size, PIECE)))
-
-
-def _packed(keys: Keys, sizes: npt.NDArray[np.uint64] | None = None) -> npt.NDArray[np.uint64]:
-    """One number an item that sorts by its key: the key, and below it the size of its region (1 without any)."""
-    packed = keys.astype(np.uint64) << np.uint64(32)
-    packed |= np.uint64(1) if sizes is None else sizes
-    return packed
-
-
-def _upper_half(packed: npt.NDArray[np.uint64]) -> Keys:
-    return (packed >> np.uint64(32)).astype(np.uint32)
-
-
-def _lower_half(packed: npt.NDArray[np.uint64]) -> Keys:
-    return packed.astype(np.uint32)  # keeps the lower half
-
-
-def _keys(scores: npt.NDArray[np.float32]) -> Keys:
-    """Unsigned integers in the order of the float32 scores (an IEEE 754 float is sign and magnitude)."""
-    bits = (scores + np.float32(0)).view(np.uint32)  # adding zero makes -0.0 equal to 0.0
-    return np.where(bits >> 31, ~bits, bits ^ np.uint32(0x80000000))
-
-
-def _values(keys: Keys) -> npt.NDArray[np.float32]:
-    """The scores that `_keys` was given."""
-    return np.where(keys >> 31, keys ^ np.uint32(0x80000000), ~keys).view(np.float32)

@@ -124,7 +124,7 @@ def test_a_tally_goes_on_after_it_was_asked(first, second, masks):
 @given(any_maps, mixed_masks)
 def test_a_tie_larger_than_a_piece_stays_together(maps, masks):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.metrics.PIECE", 2)
+        patch.setattr("model.totals.PIECE", 2)
         pieces = score(maps, masks).by_name()
     assert pieces == pytest.approx(score(maps, masks).by_name(), nan_ok=True)
 
