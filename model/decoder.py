@@ -87,7 +87,7 @@ class SCSE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
         # Channels last to the eye, too: gates that are broadcast, and gradients of means, would be laid out the other
-        # way, and a step of training takes a fifth longer on a CPU.
+        # way, which takes two to four times as long in training on a CPU.
         values = x.permute(0, 2, 3, 1)  # (B, h, w, C)
         squeeze, excite = cast(nn.Conv2d, self.sSE[0]), self.cSE[1:]
         channel: Tensor = excite(values.mean((1, 2))[:, :, None, None]).permute(0, 2, 3, 1)  # (B, 1, 1, C)
