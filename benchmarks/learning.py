@@ -31,12 +31,14 @@ import torch
 import yaml
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.held_out import BASELINES, benchmark_scores, false_positive_rates, val_scores
 from configs.everything import Everything
 from configs.section import load
+from model.loop import SELECT_BY
 from model.metauas import MetaUAS
 from model.record import best_epoch
 from pipeline.provenance import ROOT
@@ -116,7 +118,7 @@ def learned(options: argparse.Namespace, params: dict[str, Any], name: str, pair
     count = options.max_pairs or budget(options.out / name, params, pairs, options.minutes, options.probe_pairs)
     rate = train(folder, changed(params, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
     points, recipe = history(folder)
-    best = points[best_epoch(points, {"val_loss": "val/loss"}.get(recipe["select_by"], "val/pixel_ap/all")) - 1]
+    best = points[best_epoch(points, SELECT_BY[recipe["select_by"]]) - 1]
     network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
     result = {
         "pairs": count,
@@ -169,25 +171,24 @@ def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, A
     Console(width=40 + 11 * len(table.columns)).print(table)
 
 
-def draw(options: argparse.Namespace, runs: Sequence[tuple[str, int, int]]) -> None:
-    """Curves over the pairs seen, a thin line for each of `runs` (variant, seed, pairs), in `out/curves.png`."""
+def draw(path: Path, runs: Sequence[tuple[str, int, Sequence[Mapping[str, float]]]]) -> None:
+    """Curves over the pairs seen, a thin line for each of `runs` (variant, pairs, epochs), into a PNG."""
     figure = Figure(figsize=(12, 7), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2).flat
     names = list(dict.fromkeys(name for name, _, _ in runs))
     for axes, (key, title) in zip(panels, DRAWN.items(), strict=True):
-        for name, seed, pairs in runs:
-            points, _ = history(options.out / name / f"seed_{seed}")
+        for name, pairs, points in runs:
             seen = [pairs * (number + 1) / len(points) for number in range(len(points))]
-            label = name if seed == options.seeds[0] else None
             values = [point.get(key, math.nan) for point in points]
-            axes.plot(seen, values, ".-", color=f"C{names.index(name)}", linewidth=0.8, label=label)
+            axes.plot(seen, values, ".-", color=f"C{names.index(name)}", linewidth=0.8)
         axes.set_title(title)
         axes.set_xlabel("pairs seen")
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figure.savefig(options.out / "curves.png", dpi=100)
+    handles = [Line2D([], [], color=f"C{number}", marker=".") for number in range(len(names))]
+    figure.legend(handles, names, loc="outside lower center", ncols=4)
+    figure.savefig(path, dpi=100)
 
 
 def combined(results: Sequence[Mapping[str, Any]], how: Callable[[Sequence[float]], float]) -> dict[str, Any]:
@@ -224,9 +225,9 @@ def main() -> None:
         own = changed(params, changes)
         for seed in options.seeds:
             rows.append((name, str(seed), learned(options, own, name, pairs, seed)))
-            runs.append((name, seed, rows[-1][2]["pairs"]))
+            runs.append((name, rows[-1][2]["pairs"], history(options.out / name / f"seed_{seed}")[0]))
             show(options, rows)
-            draw(options, runs)
+            draw(options.out / "curves.png", runs)
         if len(options.seeds) > 1:
             of_seeds = [result for each, _, result in rows if each == name]
             spread = combined(of_seeds, stdev)
