@@ -12,8 +12,9 @@ from configs.evaluate import Evaluate
 from configs.train import Augment
 from model.baselines import patchcore, pixel_difference
 from model.evaluate_pairs import evaluate_pairs
-from model.evaluation import Evaluation
+from model.evaluation import NETWORK, Evaluation
 from model.metauas import MetaUAS
+from model.methods import EncodeOnce, network
 from model.pairs import PairDataset
 from model.results import MEAN
 from model.validate import false_positives
@@ -36,8 +37,13 @@ def benchmark_scores(model: MetaUAS, root: str | Path, seed: int) -> dict[str, d
 
 
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
-    """Pixel AP of the baselines by method and by kind of change, under the views of validation."""
-    methods = {"pixel_difference": pixel_difference, "patchcore": patchcore(model.encode)}
+    """Pixel AP by method and by kind of change, under the views of validation."""
+    encode = EncodeOnce(model.encode)
+    methods = {
+        NETWORK: network(model, encode, "maps"),
+        "pixel_difference": pixel_difference,
+        "patchcore": patchcore(encode),
+    }
     views = Augment.model_validate(augment)
     rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}

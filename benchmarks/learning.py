@@ -8,11 +8,14 @@ A variant is a name and what it changes in the params file. Budgets are pairs, s
 `--max-pairs` is the same for all; `--minutes` is turned into pairs by the variant's own speed, measured once (over
 `--probe-pairs` of them) and kept in the run's folder. Each run is the stage `train` in a folder of its own,
 `out/<variant>/seed_<n>`, where its checkpoints, curves and pictures stay: the same command goes on after an
-interruption, and only adds to the table what is new. A variant may also bring its own pairs: `pairs=other/folder`.
+interruption, and only adds to the table what is new. A variant may learn from pairs of its own, made from the same
+index: `pairs=other/folder`.
 
-Minutes and pairs/s are of training, validation apart. Val scores are those of the run's best epoch (all val pairs,
-warped as in training). "image FP" is the share of all val originals, against themselves in another view, with a pixel
-above 0.5. Benchmarks: one prompt a category, mean over five of them. `out/curves.png` shows how the variants got there.
+Minutes and pairs/s are of training, validation apart. Scores are those of the run's best checkpoint, for every
+variant on the val pairs of `--pairs` in the views of the params file, whatever it learns from. "image FP" is the share
+of the originals among them, against themselves in another view, with a pixel above 0.5. Benchmarks: one prompt a
+category, mean over five of them. The baselines have the encoder and the seeds of the last variant. `out/curves.png`
+shows how the variants got there, on val pairs of their own.
 """
 
 import argparse
@@ -23,6 +26,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -38,12 +42,14 @@ from rich.table import Table
 from benchmarks.held_out import BASELINES, benchmark_scores, false_positive_rates, val_scores
 from configs.everything import Everything
 from configs.section import load
-from model.loop import SELECT_BY
+from model.evaluation import NETWORK
 from model.metauas import MetaUAS
-from model.record import best_epoch
 from pipeline.provenance import ROOT
 
 KINDS = ("all", "inpaint", "paste", "local")
+SCORES = ("I-AUROC", "P-AP")
+OF_A_RUN = ("variant", "seed", "pairs", "pairs/s", "minutes")
+HEADINGS = (*OF_A_RUN, *(f"val {kind}" for kind in KINDS), "image FP", "pixel FP")
 DRAWN = {  # in the picture of the curves
     "val/pixel_ap/all": "val pixel AP",
     "val/pixel_ap/local": "val pixel AP, local changes",
@@ -93,9 +99,9 @@ def train(folder: Path, params: Mapping[str, Any], pairs: Path) -> float:
     return float(re.findall(r"^train: ([0-9.]+) pairs/s", (folder / "log.txt").read_text(), re.MULTILINE)[-1])
 
 
-def history(folder: Path) -> tuple[list[dict[str, float]], dict[str, Any]]:
+def history(folder: Path) -> list[dict[str, float]]:
     content = torch.load(folder / "models" / "metauas" / "last.ckpt", map_location="cpu", weights_only=True)
-    return content["progress"]["history"], content["metauas"]["train"]
+    return list(content["progress"]["history"])
 
 
 def budget(folder: Path, params: dict[str, Any], pairs: Path, minutes: float, probe_pairs: int) -> int:
@@ -108,66 +114,59 @@ def budget(folder: Path, params: dict[str, Any], pairs: Path, minutes: float, pr
     return int(json.loads(kept.read_text())["pairs"])
 
 
-def learned(options: argparse.Namespace, params: dict[str, Any], name: str, pairs: Path, seed: int) -> dict[str, Any]:
-    """Train one variant with one seed, unless it is done, and score it."""
+def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence[str], seed: int) -> dict[str, Any]:
+    """Train one variant of `params` with one seed, and score it and the baselines beside it, unless that is done."""
+    name, changes = variant(words)
+    pairs = Path(changes.pop("pairs", options.pairs))
+    own = changed(params, changes | {"seed": seed})
     folder = options.out / name / f"seed_{seed}"
-    kept = folder / "result.json"
+    kept = folder / "scores.json"
     if kept.exists():
         return dict(json.loads(kept.read_text()))
-    params = changed(params, {"seed": seed})
-    count = options.max_pairs or budget(options.out / name, params, pairs, options.minutes, options.probe_pairs)
-    rate = train(folder, changed(params, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
-    points, recipe = history(folder)
-    best = points[best_epoch(points, SELECT_BY[recipe["select_by"]]) - 1]
+    count = options.max_pairs or budget(options.out / name, own, pairs, options.minutes, options.probe_pairs)
+    rate = train(folder, changed(own, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
     network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
+    views = params["train"]["augment"]  # not the variant's, so that all are asked the same
     result = {
         "pairs": count,
         "pairs_per_s": rate,
-        "val": {kind: best.get(f"val/pixel_ap/{kind}", math.nan) for kind in KINDS},
-        "unchanged": false_positive_rates(network, pairs, params["train"]["augment"], seed),
-        "benchmarks": {each: benchmark_scores(network, root, seed)["metauas"] for each, root in options.benchmark},
+        "unchanged": false_positive_rates(network, options.pairs, views, seed),
+        "val": val_scores(network, options.pairs, views, seed),
+        "benchmarks": {each: benchmark_scores(network, root, seed) for each, root in options.benchmark},
     }
     kept.write_text(json.dumps(result, indent=1))
     return result
 
 
-def compared(options: argparse.Namespace, params: dict[str, Any], name: str, pairs: Path) -> dict[str, dict[str, Any]]:
-    """The baselines on the same val pairs and benchmarks, with the encoder of a variant."""
-    folder = options.out / name / f"seed_{options.seeds[0]}"
-    network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
-    results: dict[str, dict[str, Any]] = {}
-    val = val_scores(network, pairs, params["train"]["augment"], options.seeds[0])
-    roots = {each: benchmark_scores(network, root, options.seeds[0]) for each, root in options.benchmark}
-    for method in BASELINES:
-        results[method] = {"val": val[method], "benchmarks": {each: roots[each][method] for each in roots}}
-    return results
+@dataclass(frozen=True)
+class Line:
+    """Of the table: one method's figures in one result, or in several combined."""
+
+    name: str
+    seed: str  # or "mean", "sd"
+    result: Mapping[str, Any]
+    method: str = NETWORK
+
+    def cells(self, roots: Sequence[str]) -> list[str]:
+        """Its figures in the order of `HEADINGS`, then those of each benchmark."""
+        result = self.result
+        val = result["val"][self.method]
+        figures = [val.get(kind) for kind in KINDS]
+        figures += [result["unchanged"][of] if self.method == NETWORK else None for of in ("images", "pixels")]
+        figures += [result["benchmarks"][root][self.method][score] for root in roots for score in SCORES]
+        budget = ["", "", ""]
+        if self.method == NETWORK and self.seed != "sd":  # a deviation of speeds says nothing of learning
+            minutes = result["pairs"] / result["pairs_per_s"] / 60
+            budget = [f"{result['pairs']:.0f}", f"{result['pairs_per_s']:.1f}", f"{minutes:.1f}"]
+        return [self.name, self.seed, *budget, *map(_number, figures)]
 
 
-def show(options: argparse.Namespace, rows: Sequence[tuple[str, str, dict[str, Any]]]) -> None:
+def show(lines: Sequence[Line], roots: Sequence[str]) -> None:
     table = Table(title="Pixel AP on the val pairs; image-level and pixel-level scores on benchmarks")
-    roots = [each for each, _ in options.benchmark]
-    headings = ["variant", "seed", "pairs", "pairs/s", "minutes", *(f"val {kind}" for kind in KINDS), "image FP"]
-    for heading in [*headings, "pixel FP", *(f"{root} {score}" for root in roots for score in ("I-AUROC", "P-AP"))]:
+    for heading in [*HEADINGS, *(f"{root} {score}" for root in roots for score in SCORES)]:
         table.add_column(heading, justify="left" if heading == "variant" else "right")
-    for name, seed, result in rows:
-        trained = "pairs" in result
-        cells = [name, seed]
-        cells += (
-            [
-                f"{result['pairs']:.0f}",
-                f"{result['pairs_per_s']:.1f}",
-                f"{result['pairs'] / result['pairs_per_s'] / 60:.1f}",
-            ]
-            if trained
-            else ["", "", ""]
-        )
-        cells += [_number(result["val"].get(kind)) for kind in KINDS]
-        unchanged = result.get("unchanged", {})
-        cells += [_number(unchanged.get("images")), _number(unchanged.get("pixels"))]
-        for root in roots:
-            scores = result["benchmarks"][root]
-            cells += [_number(scores["I-AUROC"]), _number(scores["P-AP"])]
-        table.add_row(*cells)
+    for line in lines:
+        table.add_row(*line.cells(roots))
     Console(width=40 + 11 * len(table.columns)).print(table)
 
 
@@ -206,7 +205,7 @@ def _number(value: float | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=ROOT / "params.yaml", help="what all variants start from")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of shards")
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of shards; all are scored on its val pairs")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variant", nargs="+", action="append", required=True, metavar=("NAME", "KEY=VALUE"))
@@ -217,27 +216,23 @@ def main() -> None:
     parser.add_argument("--probe-pairs", type=int, default=640, help="to measure a variant's speed on (default 640)")
     options = parser.parse_args()
     options.benchmark = [tuple(each.split("=", 1)) for each in options.benchmark]
+    roots = [each for each, _ in options.benchmark]
     params = yaml.safe_load(options.params.read_text())
-    rows, runs, last = [], [], None
+    lines: list[Line] = []
+    runs = []
     for words in options.variant:
-        name, changes = variant(words)
-        pairs = Path(changes.pop("pairs", options.pairs))
-        own = changed(params, changes)
+        name = words[0]
+        results = []
         for seed in options.seeds:
-            rows.append((name, str(seed), learned(options, own, name, pairs, seed)))
-            runs.append((name, rows[-1][2]["pairs"], history(options.out / name / f"seed_{seed}")[0]))
-            show(options, rows)
+            results.append(learned(options, params, words, seed))
+            lines.append(Line(name, str(seed), results[-1]))
+            runs.append((name, results[-1]["pairs"], history(options.out / name / f"seed_{seed}")))
+            show(lines, roots)
             draw(options.out / "curves.png", runs)
-        if len(options.seeds) > 1:
-            of_seeds = [result for each, _, result in rows if each == name]
-            spread = combined(of_seeds, stdev)
-            del spread["pairs"]  # a deviation of speeds says nothing of learning
-            rows += [(name, "mean", combined(of_seeds, mean)), (name, "sd", spread)]
-        last = own, name, pairs
-    assert last is not None
-    for method, result in compared(options, *last).items():
-        rows.append((f"{method} (no training)", "", result))
-    show(options, rows)
+        if len(results) > 1:
+            lines += [Line(name, how, combined(results, by)) for how, by in (("mean", mean), ("sd", stdev))]
+    lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in BASELINES]
+    show(lines, roots)
 
 
 if __name__ == "__main__":

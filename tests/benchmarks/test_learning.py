@@ -3,7 +3,7 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from benchmarks.learning import changed, combined, variant
+from benchmarks.learning import HEADINGS, Line, changed, combined, variant
 from tests.conftest import ROOT
 
 
@@ -32,3 +32,38 @@ def test_figures_of_seeds_are_combined_one_by_one():
 
     assert combined(results, mean) == {"pairs": 10, "val": {"all": pytest.approx(0.6)}}
     assert combined(results, stdev) == {"pairs": 0, "val": {"all": pytest.approx(0.02**0.5)}}
+
+
+def result(score: float) -> dict:
+    """One of a run that found everything on hazelnuts but scored `score` on pairs."""
+    scores = {"I-AUROC": 1.0, "P-AP": score / 2}
+    return {
+        "pairs": 1200,
+        "pairs_per_s": 10.0,
+        "unchanged": {"images": 0.25, "pixels": 0.01},
+        "val": {"metauas": {"all": score, "local": score / 4}, "patchcore": {"all": 0.4}},
+        "benchmarks": {"hazelnut": {"metauas": scores, "patchcore": {"I-AUROC": 0.5, "P-AP": 0.3}}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "cells"),
+    [
+        (
+            Line("paper", "0", result(0.8)),
+            ["paper", "0", "1200", "10.0", "2.0", "0.800", "", "", "0.200", "0.250", "0.010", "1.000", "0.400"],
+        ),
+        (
+            Line("paper", "sd", combined([result(0.8), result(0.6)], stdev)),
+            ["paper", "sd", "", "", "", "0.141", "", "", "0.035", "0.000", "0.000", "0.000", "0.071"],
+        ),
+        (
+            Line("patchcore (no training)", "", result(0.8), "patchcore"),
+            ["patchcore (no training)", "", "", "", "", "0.400", "", "", "", "", "", "0.500", "0.300"],
+        ),
+    ],
+    ids=["a run", "a deviation", "a baseline"],
+)
+def test_a_line_has_a_figure_under_each_heading_or_nothing(line, cells):
+    assert line.cells(["hazelnut"]) == cells
+    assert len(cells) == len(HEADINGS) + 2
