@@ -10,7 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from model.decoder import SCSE, Block, UNetDecoder
 from model.followers import followers, replace
 from model.metauas import MetaUAS
-from model.packed import can_pack, pack
+from model.packing import can_pack, pack
 
 GATE_VALUES = 2**18  # of SCSE's gates that are held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
@@ -28,7 +28,7 @@ def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
 
     - Batch normalisation is folded into the convolution before it. Which those are is seen in one run; a normalisation
       that follows something else stays.
-    - On a CPU convolutions keep their weights as oneDNN wants them (`model/packed.py`).
+    - On a CPU convolutions keep their weights as oneDNN wants them (`model/packing.py`).
     - The UNet's last block, whose input is the nearest-neighbour doubling of a map and nothing else, convolves the map
       before it is doubled: 4 products for each output and channel instead of 9. On a CPU it and the head go over the
       map in strips, so that nothing of many channels is held at the full resolution.

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.packed import Packed
+
 LEAST_CHANNELS = 128  # on either side; below, the transforms take longer than the products that they save
 STRIP_VALUES = 2**19  # transformed values that are held at a time, at least; each strip reads all the weights
 TILE = 4
@@ -34,6 +36,7 @@ class Winograd(nn.Module):
         relu: whether one follows.
     """
 
+    @torch.no_grad()
     def __init__(self, convolution: nn.Conv2d, size: list[int], *, relu: bool) -> None:
         super().__init__()
         assert pays(convolution)
@@ -41,15 +44,13 @@ class Winograd(nn.Module):
         batch, channels, height, width = size
         of_weights = convolution.weight.new_tensor(OF_WEIGHTS)
         weight = torch.einsum("ai,ocij,bj->aboc", of_weights, convolution.weight, of_weights)
-        weight = weight.reshape(PRODUCTS * self.out, channels, 1, 1)
-        self.how = ([0, 0], [1, 1], [1, 1], PRODUCTS)  # padding, stride, dilation, groups
-        tiles = [batch, PRODUCTS * channels, (height + 1) // 2, (width + 1) // 2]
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.how, tiles)  # noqa: SLF001
-        self.bias = None
+        bias = weight.new_zeros(PRODUCTS, self.out)
         if convolution.bias is not None:
-            self.bias = weight.new_zeros(PRODUCTS, self.out)
-            self.bias[SEEN_WHOLE] = convolution.bias
-            self.bias = self.bias.flatten()
+            bias[SEEN_WHOLE] = convolution.bias
+        products = nn.Conv2d(PRODUCTS * channels, PRODUCTS * self.out, 1, groups=PRODUCTS)
+        products.weight = nn.Parameter(weight.reshape(products.weight.shape))
+        products.bias = nn.Parameter(bias.flatten())
+        self.products = Packed(products, [batch, PRODUCTS * channels, (height + 1) // 2, (width + 1) // 2], None)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, out, h, w)."""
@@ -62,9 +63,7 @@ class Winograd(nn.Module):
         for top in range(0, rows, strip):
             bottom = min(top + strip, rows)
             tiles = self._transformed(padded[:, 2 * top : 2 * bottom + 2], bottom - top, columns)
-            run = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
-            products: Tensor = run(tiles, self.weight, self.bias, *self.how, "none", [], "")
-            _to_outputs(products, result[:, top:bottom])
+            _to_outputs(self.products(tiles), result[:, top:bottom])
         if self.relu:
             result.relu_()
         whole = result.view(batch, 2 * rows, 2 * columns, self.out)[:, :height, :width]

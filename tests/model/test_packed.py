@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from timm.layers import Conv2dSame
 from torch import nn
 
-from model.packed import Packed, Product, can_pack, pack
+from model.packed import Packed, Product
+from model.packing import can_pack, pack
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="oneDNN is not there, or this is no x86 processor")
 

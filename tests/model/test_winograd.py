@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from model import winograd
-from model.packed import Packed, can_pack, pack
+from model.packed import Packed
+from model.packing import can_pack, pack
 from model.winograd import Winograd
 
 pytestmark = pytest.mark.skipif(not can_pack(), reason="oneDNN is not there, or this is no x86 processor")
