@@ -31,6 +31,8 @@ from pipeline.shards import (
 )
 from pipeline.store import flush, upload
 
+COLUMNS = {"kind": np.uint8, "image_id": np.int64, "donor_id": np.int64}  # of numbers, one for each pair
+
 
 @dataclass(frozen=True)
 class NewPair:
@@ -92,32 +94,28 @@ def _write_group(
     outcomes: Mapping[str, int],
 ) -> ShardEntry:
     group = zarr.create_group(path)
-    kinds: list[int] = []
-    image_ids: list[int] = []
-    donor_ids: list[int] = []
+    columns: dict[str, list[int]] = {column: [] for column in COLUMNS}
     records: list[Mapping[str, Any]] = []
     with _PixelArrays(path) as pixels:
         for new in pairs:
             assert new.mask.shape == size, f"a pair of {new.mask.shape} in a shard of {size}"
             pixels.append("pair", np.stack([new.original, new.changed]))
             pixels.append("mask", new.mask)
-            for extra, values in new.extra.items():
-                pixels.append(extra, values)
-            kinds.append(new.kind)
-            image_ids.append(new.image_id)
-            donor_ids.append(new.donor_id)
+            for extra, mask in new.extra.items():
+                pixels.append(extra, mask)
+            for column, values in columns.items():
+                values.append(getattr(new, column))
             records.append(new.record)
         digests = pixels.finish(group, {"pair": (2, *size, 3), "mask": size})
-    _write_column(group, "kind", np.array(kinds, np.uint8))
-    _write_column(group, "image_id", np.array(image_ids, np.int64))
-    _write_column(group, "donor_id", np.array(donor_ids, np.int64))
-    count = Counter(kinds)
+    for column, dtype in COLUMNS.items():
+        _write_column(group, column, np.array(columns[column], dtype))
     digests |= {RECORDS: digest_of_records(records)}
     digests |= _digests_of_small_files(path, digests)
+    count = Counter(columns["kind"])
     entry = ShardEntry(
         name=name,
         split=attributes["split"],
-        pairs=len(kinds),
+        pairs=len(records),
         kinds={kind: count[number] for number, kind in enumerate(KINDS)},
         outcomes=dict(sorted(outcomes.items())),
         fingerprint=attributes["fingerprint"],
