@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import overload
 from zlib import crc32
@@ -80,6 +81,12 @@ def read_top_list(folder: Path, category: Category, shots: int = 1) -> list[Prom
             )
         choice.append(tuple(category.root / normal for normal in said[name][:shots]))
     return choice
+
+
+def by_prompts(choice: Sequence[Prompts]) -> list[list[int]]:
+    """The places of the queries that have the same prompts."""
+    order = sorted(range(len(choice)), key=lambda place: choice[place])
+    return [list(places) for _, places in groupby(order, key=lambda place: choice[place])]
 
 
 class Matcher:

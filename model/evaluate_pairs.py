@@ -20,7 +20,7 @@ from pipeline.progress import track
 from pipeline.shards import KINDS
 from pipeline.spread import spread
 
-MAX_PAIRS = 512  # enough for a tenth of a point; a large set has thousands
+MAX_PAIRS = 512  # evenly spread over all; enough for a tenth of a point; a large set has thousands
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class PairBatch:
     views: Prepared
     kinds: list[int]
     indices: list[int]
-
-
-def choose_pairs(count: int) -> list[int]:
-    """Choose at most `MAX_PAIRS` of `count` pairs, evenly spread."""
-    return spread(count, MAX_PAIRS)
 
 
 def pair_batches(
@@ -63,7 +58,7 @@ def evaluate_pairs(
     Raises:
         Failure: a map holds NaN or infinity.
     """
-    indices = choose_pairs(len(dataset))
+    indices = spread(len(dataset), MAX_PAIRS)
     groups = (ALL, *KINDS)
     block = BLOCK // (len(groups) * len(methods))
     tallies = {(method, group): Tally(block) for group in groups for method in methods}
@@ -93,7 +88,7 @@ def pair_sheet(
     method: Method, dataset: PairDataset, augment: Augment | None, seed: int, count: int, device: torch.device
 ) -> list[Strip]:
     """Show `count` pairs, kinds taking turns, in the views that are scored, with the maps of `method`."""
-    indices = choose_pairs(len(dataset))
+    indices = spread(len(dataset), MAX_PAIRS)
     kinds = [KINDS[dataset[index]["kind"]] for index in indices]
     places = take_turns(kinds, count)
     (batch,) = pair_batches(dataset, [indices[place] for place in places], len(places), augment, seed)

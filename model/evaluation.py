@@ -6,8 +6,6 @@ queries that are predicted once more.
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +17,13 @@ from configs.errors import BadRequest
 from configs.evaluate import Evaluate
 from configs.section import height_width
 from model.baselines import Method, patchcore, pixel_difference
-from model.choices import Matcher, Prompts, draw_prompts, read_prompts, read_top_list
+from model.cases import Case, best_and_worst, rate
+from model.choices import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.curves import Curves
 from model.layouts import Category, read_benchmark
 from model.metauas import MetaUAS
 from model.methods import Cost, EncodeOnce, averaged, measure, network
-from model.metrics import BLOCK, Maps, Tally, average_precision
+from model.metrics import BLOCK, Maps, Tally
 from model.pictures import Strip
 from model.prior import VisualPrior, read_clip, visual_prior
 from model.prompts import PromptPool
@@ -63,22 +62,6 @@ class Outcome:
     costs: list[Cost] = field(default_factory=list)
     curves: Curves = field(default_factory=Curves)
     sheets: dict[str, list[Strip]] = field(default_factory=dict)  # by title
-
-
-@dataclass(frozen=True)
-class Case:
-    """How well one query went: the average precision of its pixels, or of a normal one 1 - its score."""
-
-    rating: float
-    category: Category
-    place: int
-    method: Method
-    prompts: Prompts
-
-    @property
-    def is_anomalous(self) -> bool:
-        """Whether its rating is an average precision."""
-        return self.category.queries[self.place].is_anomalous
 
 
 class Evaluation:
@@ -204,7 +187,7 @@ class Evaluation:
                     self._add(run, category, some, seen, maps)
                     if run is main:
                         for shown, one, place in zip(maps, seen, some, strict=True):
-                            rating = _rating(shown, one, is_anomalous=category.queries[place].is_anomalous)
+                            rating = rate(shown, one, is_anomalous=category.queries[place].is_anomalous)
                             rated.append(Case(rating, category, place, run.method, run.choice[place]))
                 yield from (None for _ in some)
         return rated
@@ -271,28 +254,6 @@ class Evaluation:
         if settings.limit:
             notes.append(f"At most {settings.limit} queries a category: not comparable with whole benchmarks.")
         return notes
-
-
-def best_and_worst(cases: Sequence[Case], count: int) -> dict[str, list[Case]]:
-    """The best found anomalies; the worst found ones with the loudest false alarms: `count` each, by title."""
-    rated = sorted((case for case in cases if not np.isnan(case.rating)), key=lambda case: case.rating)
-    anomalous = [case for case in rated if case.is_anomalous]
-    normal = [case for case in rated if not case.is_anomalous]
-    worst = anomalous[: ceil(count / 2)] + normal[: count // 2]
-    return {title: some for title, some in (("best cases", anomalous[::-1][:count]), ("worst cases", worst)) if some}
-
-
-def by_prompts(choice: Sequence[Prompts]) -> list[list[int]]:
-    """The places of the queries that have the same prompts."""
-    order = sorted(range(len(choice)), key=lambda place: choice[place])
-    return [list(places) for _, places in groupby(order, key=lambda place: choice[place])]
-
-
-def _rating(shown: Maps, seen: Seen, *, is_anomalous: bool) -> float:
-    """NaN where the truth is not known, or vanished from a small mask."""
-    if is_anomalous:
-        return average_precision(shown, seen.mask) if seen.known else float("nan")
-    return 1 - float(shown.max())
 
 
 def _flips(row: Row, repetition: int) -> list[str]:

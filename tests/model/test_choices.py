@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest, Failure
-from model.choices import Matcher, draw_prompts, read_prompts, read_top_list
+from model.choices import Matcher, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.layouts import Category, Query, read_benchmark
 from tests.model.tiny_benchmark import SIZE, Network, make_category
 
@@ -102,3 +102,8 @@ def test_the_most_similar_normal_image_is_the_prompt(tmp_path, batch_size):
         for query, prompts in zip(own.queries, chosen, strict=True):
             assert len(set(prompts)) == 2
             assert query.is_anomalous or set(prompts) <= set(own.normals)
+
+
+def test_queries_of_the_same_prompts_come_together():
+    choice = [("b",), ("a",), ("b",), ("a", "c")]
+    assert by_prompts(choice) == [[1], [3], [0, 2]]

@@ -3,12 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from configs.train import Augment
 from model.baselines import pixel_difference
-from model.evaluate_pairs import MAX_PAIRS, choose_pairs, evaluate_pairs, pair_batches, pair_sheet
+from model.evaluate_pairs import evaluate_pairs, pair_batches, pair_sheet
 from model.metrics import score
 from model.results import ALL
 
@@ -74,16 +72,6 @@ def test_pixels_out_of_sight_are_ignored():
     row = evaluate(AUGMENT, batch_size=9)[0]
     assert not valid.all()
     assert row.scores.p_ap == wanted.p_ap
-
-
-@given(st.integers(1, 5000))
-def test_pairs_are_chosen_evenly(count):
-    places = choose_pairs(count)
-    assert len(set(places)) == len(places) == min(count, MAX_PAIRS)
-    assert places[0] == 0
-    assert places[-1] == count - 1 or count == 1
-    steps = np.diff(places)
-    assert steps.size == 0 or steps.max() - steps.min() <= 1
 
 
 def test_a_sheet_shows_the_views_that_are_scored():

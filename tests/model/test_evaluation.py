@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
-from model.evaluation import Case, Evaluation, best_and_worst, by_prompts
+from model.evaluation import Evaluation
 from model.layouts import read_benchmark
 from model.methods import EncodeOnce, averaged, measure, network
 from model.metrics import NAMES, score
@@ -200,19 +200,6 @@ def test_sheets_show_what_was_scored(root):
         assert strip.truth.any() == strip.label.startswith("spot")
         assert (strip.query[strip.truth] == 255).all()
         assert strip.label.endswith(f"score {strip.map.max():.2f}")
-
-
-def test_the_worst_cases_are_missed_anomalies_and_loud_false_alarms(root):
-    (category,) = read_benchmark("mvtec", root)  # three good queries, then four anomalous ones
-    ratings = [0.9, 0.1, 0.5, 0.8, 0.2, float("nan"), 0.6]
-    cases = [Case(rating, category, place, None, ()) for place, rating in enumerate(ratings)]
-    shown = {title: [case.place for case in some] for title, some in best_and_worst(cases, 2).items()}
-    assert shown == {"best cases": [3, 6], "worst cases": [4, 1]}
-
-
-def test_queries_of_the_same_prompts_come_together():
-    choice = [("b",), ("a",), ("b",), ("a", "c")]
-    assert by_prompts(choice) == [[1], [3], [0, 2]]
 
 
 def test_an_average_of_methods_is_their_mean():
