@@ -1,6 +1,7 @@
 """The loop of a run: epochs of steps, what is looked at after each, and what is written when."""
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -99,11 +100,12 @@ class Loop:
         if self.leads:
             # As far as the checkpoint knows them: what a killed run logged past it is drawn again.
             self._live = write_curves(self.curves, self.progress.history)
+            if not self.progress.step:
+                shutil.rmtree(self.curves / PICTURES, ignore_errors=True)  # of another run
+            self._draw_augmented()
         if self.finished:
             self._say(f"train: {self.out} holds this run, finished; nothing to do. {self._best()}")
             return
-        if self.leads:
-            self._draw_augmented()
         while not self.finished:
             self._learn_epoch()
             self._close_epoch()

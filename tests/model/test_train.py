@@ -1,6 +1,7 @@
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,21 +193,27 @@ def test_a_run_ends_with_the_batch_that_reaches_max_pairs(run, max_pairs, steps,
     assert progress(run("a", max_pairs=max_pairs)) == last
 
 
-def test_a_finished_run_is_left_as_it_is_but_its_curves_are_written(run, tmp_path, capsys):
+def test_a_finished_run_is_left_as_it_is_but_what_dvc_removes_before_a_stage_is_written(run, tmp_path, capsys):
     folder = run("a")
     before = (folder / "last.ckpt").stat().st_mtime_ns
-    loss = tmp_path / "a" / "curves" / "plots" / "metrics" / "train" / "loss.tsv"
-    curve = loss.read_text()
+    curves = tmp_path / "a" / "curves"
+    loss, sheet = curves / "plots" / "metrics" / "train" / "loss.tsv", curves / "pictures" / "augmented.png"
+    curve, drawn = loss.read_text(), sheet.read_bytes()
     loss.unlink()
+    shutil.rmtree(sheet.parent)
     run("a")
     assert "finished; nothing to do" in capsys.readouterr().out
     assert (folder / "last.ckpt").stat().st_mtime_ns == before
     assert loss.read_text() == curve
+    assert sheet.read_bytes() == drawn
 
 
-def test_other_parameters_start_anew_and_say_so(run, capsys):
+def test_other_parameters_start_anew_and_say_so(run, tmp_path, capsys):
     run("a", epochs=1)
+    stale = tmp_path / "a" / "curves" / "pictures" / "val_epoch_004.png"
+    stale.write_bytes(b"of a longer run")
     folder = run("a", epochs=1, lr=2.0e-3)
+    assert not stale.exists()
     assert "of other parameters, pairs, seed or code; starting anew" in capsys.readouterr().out
     assert len(torch.load(folder / "last.ckpt", weights_only=True)[CHECKPOINT]["history"]) == 1
 

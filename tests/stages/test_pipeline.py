@@ -41,6 +41,15 @@ def test_a_second_repro_does_nothing_and_says_so(finished):
     assert "Data and pipelines are up to date." in shown
 
 
+def test_every_stage_can_be_forced_on_what_it_made(finished):
+    """DVC removes what does not persist before it runs a stage, even one that then has nothing to do."""
+    shown = finished.run("dvc", "repro", "--force")
+
+    assert stages_run(shown) == list(STAGES)
+    assert "finished; nothing to do" in shown
+    assert "Data and pipelines are up to date." in finished.run("dvc", "repro")
+
+
 def test_no_dataset_lies_on_the_disk_twice(finished):
     """Files of data/ are links into the cache, which `reflink` first in cache.type would make copies on ext4."""
     for name in ("data/scenes", "data/inpainted", "data/pairs", "models/metauas"):
