@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 
 from configs.evaluate import Evaluate
 from configs.train import Augment
-from model.baselines import patchcore, pixel_difference
+from model.baselines import baselines
 from model.evaluate_pairs import evaluate_pairs
 from model.evaluation import NETWORK, Evaluation
 from model.metauas import MetaUAS
@@ -20,7 +20,6 @@ from model.results import MEAN
 from model.validate import false_positives
 from pipeline.provenance import ROOT
 
-BASELINES = ("pixel_difference", "patchcore")
 BATCH = 16
 PROMPTS = 5  # drawn for each category; scores are means over them (paper, section 4.1)
 CPU = torch.device("cpu")
@@ -39,11 +38,7 @@ def benchmark_scores(model: MetaUAS, root: str | Path, seed: int) -> dict[str, d
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
     """Pixel AP by method and by kind of change, under the views of validation."""
     encode = EncodeOnce(model.encode)
-    methods = {
-        NETWORK: network(model, encode, "maps"),
-        "pixel_difference": pixel_difference,
-        "patchcore": patchcore(encode),
-    }
+    methods = {NETWORK: network(model, encode), **baselines(encode)}
     views = Augment.model_validate(augment)
     rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}

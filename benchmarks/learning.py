@@ -39,7 +39,7 @@ from matplotlib.lines import Line2D
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.held_out import BASELINES, benchmark_scores, false_positive_rates, val_scores
+from benchmarks.held_out import benchmark_scores, false_positive_rates, val_scores
 from configs.everything import Everything
 from configs.section import load
 from model.evaluation import NETWORK
@@ -231,7 +231,8 @@ def main() -> None:
             draw(options.out / "curves.png", runs)
         if len(results) > 1:
             lines += [Line(name, how, combined(results, by)) for how, by in (("mean", mean), ("sd", stdev))]
-    lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in BASELINES]
+    untrained = [method for method in results[0]["val"] if method != NETWORK]
+    lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in untrained]
     show(lines, roots)
 
 

@@ -16,6 +16,11 @@ Encode = Callable[[Tensor], Sequence[Tensor]]  # images -> features float32 (B, 
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
 
 
+def baselines(encode: Encode) -> dict[str, Method]:
+    """Both by name, in the order of tables; `encode` is the network's own."""
+    return {"pixel_difference": pixel_difference, "patchcore": patchcore(encode)}
+
+
 def pixel_difference(prompts: Tensor) -> Compare:
     """Mean absolute difference of the colour channels, in [0, 1]: right only where both views are aligned."""
     return lambda queries: (queries - prompts).abs().mean(dim=(0, 2))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
 from configs.section import height_width
-from model.baselines import Method, patchcore, pixel_difference
+from model.baselines import Method, baselines, patchcore, pixel_difference
 from model.cases import Case, best_and_worst, rate
 from model.choices import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.curves import Curves
@@ -87,7 +87,7 @@ class Evaluation:
         self.drawn = _drawn(self.categories, settings, seed)
         encode = EncodeOnce(model.encode)
         self.network = network(model, encode, settings.shots_mean)
-        self.baselines: dict[str, Method] = {"pixel_difference": pixel_difference, "patchcore": patchcore(encode)}
+        self.baselines = baselines(encode)
         self.clip: VisualPrior | None = None
         if "best+clip" in settings.variants:
             self.clip = read_clip(settings.clip_weights).to(device)
