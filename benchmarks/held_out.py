@@ -25,10 +25,15 @@ PROMPTS = 5  # drawn for each category; scores are means over them (paper, secti
 CPU = torch.device("cpu")
 
 
-def benchmark_scores(model: MetaUAS, root: str | Path, seed: int) -> dict[str, dict[str, float]]:
-    """Scores by method, the plain mean over the categories of `root`, in MVTec's layout, and over the prompts."""
+def benchmark_scores(
+    model: MetaUAS, root: str | Path, seed: int, size_px: int | None = None
+) -> dict[str, dict[str, float]]:
+    """Scores by method, the plain mean over the categories of `root`, in MVTec's layout, and over the prompts.
+
+    At `size_px` pixels a side; None: as the model was trained.
+    """
     section = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())["evaluate"]
-    settings = Evaluate.model_validate(section | {"root": str(root), "seeds": PROMPTS})
+    settings = Evaluate.model_validate(section | {"root": str(root), "seeds": PROMPTS, "size_px": size_px})
     evaluation = Evaluation(model, settings, seed, CPU)
     rows = evaluation.run().rows
     category = MEAN if len(evaluation.categories) > 1 else evaluation.categories[0].name

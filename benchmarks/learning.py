@@ -14,8 +14,9 @@ index: `pairs=other/folder`.
 Minutes and pairs/s are of training, validation apart. Scores are those of the run's best checkpoint, for every
 variant on the val pairs of `--pairs` in the views of the params file, whatever it learns from. "image FP" is the share
 of the originals among them, against themselves in another view, with a pixel above 0.5. Benchmarks: one prompt a
-category, mean over five of them. The baselines have the encoder and the seeds of the last variant. `out/curves.png`
-shows how the variants got there, on val pairs of their own.
+category, mean over five of them; at the size that was trained, or at another: `--benchmark large=../hazelnut_toy@256`.
+The baselines have the encoder and the seeds of the last variant. `out/curves.png` shows how the variants got there, on
+val pairs of their own.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 import yaml
@@ -57,6 +58,23 @@ DRAWN = {  # in the picture of the curves
     "val/loss": "val loss",
 }
 PATIENCE_EPOCHS = 1_000_000  # the budget ends a run, not this
+
+
+class Benchmark(NamedTuple):
+    """A folder in the MVTec layout, and the side in pixels to score it at; None: as was trained."""
+
+    name: str
+    root: Path
+    size_px: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `NAME=ROOT` or `NAME=ROOT@PX`."""
+        found = re.fullmatch(r"([^=]+)=(.+?)(?:@(\d+))?", text)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"{text!r}: wanted NAME=ROOT or NAME=ROOT@PX")
+        name, root, size = found.groups()
+        return cls(name, Path(root), int(size) if size else None)
 
 
 def variant(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -120,20 +138,25 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
     pairs = Path(changes.pop("pairs", options.pairs))
     own = changed(params, changes | {"seed": seed})
     folder = options.out / name / f"seed_{seed}"
-    kept = folder / "scores.json"
+    best, kept = folder / "models" / "metauas" / "best.ckpt", folder / "scores.json"
     if kept.exists():
-        return dict(json.loads(kept.read_text()))
-    count = options.max_pairs or budget(options.out / name, own, pairs, options.minutes, options.probe_pairs)
-    rate = train(folder, changed(own, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
-    network = MetaUAS.from_checkpoint(folder / "models" / "metauas" / "best.ckpt")
-    views = params["train"]["augment"]  # not the variant's, so that all are asked the same
-    result = {
-        "pairs": count,
-        "pairs_per_s": rate,
-        "unchanged": false_positive_rates(network, options.pairs, views, seed),
-        "val": val_scores(network, options.pairs, views, seed),
-        "benchmarks": {each: benchmark_scores(network, root, seed) for each, root in options.benchmark},
-    }
+        result = dict(json.loads(kept.read_text()))
+    else:
+        count = options.max_pairs or budget(options.out / name, own, pairs, options.minutes, options.probe_pairs)
+        rate = train(folder, changed(own, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
+        network = MetaUAS.from_checkpoint(best)
+        views = params["train"]["augment"]  # not the variant's, so that all are asked the same
+        result = {
+            "pairs": count,
+            "pairs_per_s": rate,
+            "unchanged": false_positive_rates(network, options.pairs, views, seed),
+            "val": val_scores(network, options.pairs, views, seed),
+            "benchmarks": {},
+        }
+    for benchmark in options.benchmark:
+        if benchmark.name not in result["benchmarks"]:
+            scores = benchmark_scores(MetaUAS.from_checkpoint(best), benchmark.root, seed, benchmark.size_px)
+            result["benchmarks"][benchmark.name] = scores
     kept.write_text(json.dumps(result, indent=1))
     return result
 
@@ -147,13 +170,13 @@ class Line:
     result: Mapping[str, Any]
     method: str = NETWORK
 
-    def cells(self, roots: Sequence[str]) -> list[str]:
+    def cells(self, benchmarks: Sequence[str]) -> list[str]:
         """Its figures in the order of `HEADINGS`, then those of each benchmark."""
         result = self.result
         val = result["val"][self.method]
         figures = [val.get(kind) for kind in KINDS]
         figures += [result["unchanged"][of] if self.method == NETWORK else None for of in ("images", "pixels")]
-        figures += [result["benchmarks"][root][self.method][score] for root in roots for score in SCORES]
+        figures += [result["benchmarks"][name][self.method][score] for name in benchmarks for score in SCORES]
         budget = ["", "", ""]
         if self.method == NETWORK and self.seed != "sd":  # a deviation of speeds says nothing of learning
             minutes = result["pairs"] / result["pairs_per_s"] / 60
@@ -161,12 +184,12 @@ class Line:
         return [self.name, self.seed, *budget, *map(_number, figures)]
 
 
-def show(lines: Sequence[Line], roots: Sequence[str]) -> None:
+def show(lines: Sequence[Line], benchmarks: Sequence[str]) -> None:
     table = Table(title="Pixel AP on the val pairs; image-level and pixel-level scores on benchmarks")
-    for heading in [*HEADINGS, *(f"{root} {score}" for root in roots for score in SCORES)]:
+    for heading in [*HEADINGS, *(f"{name} {score}" for name in benchmarks for score in SCORES)]:
         table.add_column(heading, justify="left" if heading == "variant" else "right")
     for line in lines:
-        table.add_row(*line.cells(roots))
+        table.add_row(*line.cells(benchmarks))
     Console(width=40 + 11 * len(table.columns)).print(table)
 
 
@@ -209,14 +232,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--variant", nargs="+", action="append", required=True, metavar=("NAME", "KEY=VALUE"))
-    parser.add_argument("--benchmark", action="append", default=[], metavar="NAME=ROOT", help="in the MVTec layout")
+    parser.add_argument(
+        "--benchmark",
+        type=Benchmark.parse,
+        action="append",
+        default=[],
+        metavar="NAME=ROOT[@PX]",
+        help="in the MVTec layout, scored at PX pixels a side (default: as was trained)",
+    )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--max-pairs", type=int, help="to learn from, in each run")
     which.add_argument("--minutes", type=float, help="of training, in each run, turned into pairs once a variant")
     parser.add_argument("--probe-pairs", type=int, default=640, help="to measure a variant's speed on (default 640)")
     options = parser.parse_args()
-    options.benchmark = [tuple(each.split("=", 1)) for each in options.benchmark]
-    roots = [each for each, _ in options.benchmark]
+    names = [benchmark.name for benchmark in options.benchmark]
     params = yaml.safe_load(options.params.read_text())
     lines: list[Line] = []
     runs = []
@@ -227,13 +256,13 @@ def main() -> None:
             results.append(learned(options, params, words, seed))
             lines.append(Line(name, str(seed), results[-1]))
             runs.append((name, results[-1]["pairs"], history(options.out / name / f"seed_{seed}")))
-            show(lines, roots)
+            show(lines, names)
             draw(options.out / "curves.png", runs)
         if len(results) > 1:
             lines += [Line(name, how, combined(results, by)) for how, by in (("mean", mean), ("sd", stdev))]
     untrained = [method for method in results[0]["val"] if method != NETWORK]
     lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in untrained]
-    show(lines, roots)
+    show(lines, names)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
+import argparse
+from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
 import yaml
 
-from benchmarks.learning import HEADINGS, Line, changed, combined, variant
+from benchmarks.learning import HEADINGS, Benchmark, Line, changed, combined, variant
 from tests.conftest import ROOT
 
 
@@ -12,6 +14,25 @@ def test_a_variant_is_a_name_and_typed_changes():
         "best",
         {"train.lr": 0.002, "model.fusion": "absdiff", "train.clip_norm": None},
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "benchmark"),
+    [
+        ("nut=../nuts", Benchmark("nut", Path("../nuts"), None)),
+        ("large=../nuts@256", Benchmark("large", Path("../nuts"), 256)),
+        ("at=../me@home/nuts", Benchmark("at", Path("../me@home/nuts"), None)),
+        ("is=a=b", Benchmark("is", Path("a=b"), None)),
+    ],
+)
+def test_a_benchmark_is_a_name_a_folder_and_perhaps_a_size(text, benchmark):
+    assert Benchmark.parse(text) == benchmark
+
+
+@pytest.mark.parametrize("text", ["../nuts", "=../nuts", "nut="])
+def test_a_benchmark_without_a_name_or_a_folder_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"wanted NAME=ROOT or NAME=ROOT@PX"):
+        Benchmark.parse(text)
 
 
 def test_changes_leave_the_params_they_start_from_as_they_are():
