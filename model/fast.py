@@ -3,19 +3,16 @@
 from typing import cast
 
 import torch
-from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from model.decoder import SCSE, Block, UNetDecoder
-from model.followers import followers, replace
+from model.folding import PROBE_PX, TYPICAL_PX, excite_in_place, fold
+from model.followers import replace
 from model.metauas import MetaUAS
 from model.packing import can_pack, pack
 
 GATE_VALUES = 2**18  # of SCSE's gates that are held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
-PROBE_PX = 64  # side of the images of the one run that shows which normalisation follows which convolution
-TYPICAL_PX = 256  # side of images that weights are laid out for; right for others, too
 
 
 @torch.no_grad()
@@ -38,19 +35,7 @@ def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
     assert not network.training, "batch statistics of training cannot be folded"
     device = next(network.parameters()).device
     probe = torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device)
-    for convolution, norm in followers(network, probe, (nn.BatchNorm2d,)):
-        weight, bias = fuse_conv_bn_weights(
-            convolution.weight,
-            convolution.bias,
-            norm.running_mean,
-            norm.running_var,
-            norm.eps,
-            norm.weight,
-            norm.bias,
-        )
-        convolution.weight.copy_(weight)  # in place: keeps the memory format
-        convolution.bias = nn.Parameter(bias)
-        replace(network, norm, getattr(norm, "act", nn.Identity()))  # timm's norms hold their activation
+    fold(network, [probe, probe])
     if isinstance(network.decoder, UNetDecoder):
         for block in network.decoder.blocks:
             if isinstance(block, Block) and isinstance(block.attention1, nn.Identity):
@@ -59,10 +44,9 @@ def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
     for module in list(network.modules()):
         if isinstance(module, SCSE):
             replace(network, module, InPlaceSCSE(module))
-        elif isinstance(module, SqueezeExcite):
-            replace(network, module, InPlaceExcite(module))
+    excite_in_place(network)
     if packed and device.type == "cpu" and can_pack():
-        pack(network, torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX))
+        pack(network, [torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX)] * 2)
     return network.requires_grad_(requires_grad=False)
 
 
@@ -81,18 +65,6 @@ class InPlaceSCSE(nn.Module):
         for top in range(0, x.shape[2], rows):
             values[:, top : top + rows].mul_(channel + place[:, top : top + rows])
         return x
-
-
-class InPlaceExcite(nn.Module):
-    """timm's squeeze and excitation, that changes its input: the map that a block has just made."""
-
-    def __init__(self, excite: SqueezeExcite) -> None:
-        super().__init__()
-        self.of_mean = nn.Sequential(excite.conv_reduce, excite.act1, excite.conv_expand, excite.gate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> the same tensor."""
-        return x.mul_(self.of_mean(x.mean((2, 3), keepdim=True)))
 
 
 class DoubledConvolution(nn.Module):

@@ -1,6 +1,7 @@
 """Which module takes a convolution's output, and putting a module in place of another."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 @torch.inference_mode(mode=False)  # which does not count the versions of tensors
 @torch.no_grad()
-def followers(network: nn.Module, images: Tensor, kinds: tuple[type[nn.Module], ...]) -> list[tuple[nn.Conv2d, Any]]:
+def followers(
+    network: nn.Module, inputs: Sequence[Tensor], kinds: tuple[type[nn.Module], ...]
+) -> list[tuple[nn.Conv2d, Any]]:
     """Convolutions with the module of one of `kinds` that takes their output as it is; both run once.
 
-    It is seen in one run, not guessed from names. `network` takes two batches of `images`.
+    It is seen in one run of `network` on `inputs`, not guessed from names.
     """
     # By id; the tensors are held, so that no id is used twice. A tensor's version tells of changes in place.
     outputs: dict[int, tuple[nn.Conv2d, Tensor, int]] = {}
@@ -33,7 +36,7 @@ def followers(network: nn.Module, images: Tensor, kinds: tuple[type[nn.Module], 
     handles = [m.register_forward_hook(after_convolution) for m in modules if isinstance(m, nn.Conv2d)]
     handles += [m.register_forward_pre_hook(before_follower) for m in modules if isinstance(m, kinds)]
     try:
-        network(images, images)
+        network(*inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from configs.train import Train
 from model.augment import Prepared, prepare
 from model.feed import Batch
+from model.folding import frozen
 from model.metauas import MetaUAS
 from model.plan import FOR_NETWORK
 
@@ -54,6 +55,9 @@ class Learner:
         self.steps = steps
         self.fabric = fabric
         self._forward = torch.compile(network) if recipe.compile else network
+        # What is learned is the same but for rounding; a CPU spends a third of a step in the frozen encoder otherwise.
+        plain = fabric.device.type == "cpu" and recipe.precision == 32 and not recipe.compile
+        self._frozen = frozen(network.encoder) if plain and network.encoder.frozen else None
         self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
         aligning = set(network.alignment.parameters())
         groups = [
@@ -83,7 +87,7 @@ class Learner:
         of_pairs = []
         for part in split(views, self.recipe.device_batch):
             with self.fabric.autocast():
-                logits = self._forward(part.prompt, part.query)
+                logits = self._logits(part)
             sums = (pixel_losses(logits, part) * part.valid).sum(dim=(1, 2, 3))
             (sums.sum() / valid).backward()  # type: ignore[no-untyped-call]
             of_pairs.append(sums.detach())
@@ -99,6 +103,14 @@ class Learner:
     def views(self, batch: Batch, epoch: int) -> Prepared:
         """What the network sees of a batch in `epoch`."""
         return prepare(batch, self.recipe.augment, self.seed, epoch, self.recipe.unchanged_share)
+
+    def _logits(self, part: Prepared) -> Tensor:
+        """What the network says of some pairs: float32 (B, 1, H, W)."""
+        if self._frozen is None:
+            return self._forward(part.prompt, part.query)  # type: ignore[no-any-return]  # modules are typed Any
+        images = torch.cat([part.prompt, part.query]).contiguous(memory_format=torch.channels_last)
+        prompt, query = zip(*(level.chunk(2) for level in self._frozen(images)), strict=True)
+        return self.network.compare(prompt, query)
 
     def _share_of_lr(self, step: int) -> float:
         return cosine(step, self.steps) if self.recipe.schedule == "cosine" else 1.0

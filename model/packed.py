@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.SiLU: "swish"}  # oneDNN's names
+# oneDNN's names, and what these take.
+ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.SiLU: ("swish", []),
+}
 
 
 class Packed(nn.Module):
@@ -31,12 +36,12 @@ class Packed(nn.Module):
         )
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight, *self.how, size)  # noqa: SLF001
         self.bias = convolution.bias
-        self.activation = "none" if activation is None else ACTIVATIONS[type(activation)]
+        self.activation = ("none", []) if activation is None else ACTIVATIONS[type(activation)]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C', h', w')."""
         run = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
-        found: Tensor = run(x, self.weight, self.bias, *self.how, self.activation, [], "")
+        found: Tensor = run(x, self.weight, self.bias, *self.how, *self.activation, "")
         return found
 
 

@@ -1,6 +1,7 @@
 """The convolutions of a network on a CPU, each replaced by the fastest that computes it."""
 
 import platform
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,8 @@ def can_pack() -> bool:
 
 
 @torch.no_grad()
-def pack(network: nn.Module, images: Tensor) -> None:
-    """Replace the convolutions of a network that takes two batches of `images`, in place.
+def pack(network: nn.Module, inputs: Sequence[Tensor]) -> None:
+    """Replace the convolutions of a network that can be run on `inputs`, in place.
 
     An activation is taken into the convolution before it where it works in place, so that nothing else can have seen
     what was there before.
@@ -29,15 +30,15 @@ def pack(network: nn.Module, images: Tensor) -> None:
             replace(network, module, _with_fixed_padding(module))
     followed = {
         convolution: activation
-        for convolution, activation in followers(network, images, tuple(ACTIVATIONS))
+        for convolution, activation in followers(network, inputs, tuple(ACTIVATIONS))
         if activation.inplace
     }
-    for convolution, size in _sizes(network, images).items():
+    for convolution, size in _sizes(network, inputs).items():
         activation = followed.get(convolution)
         if size[2:] == [1, 1] and convolution.kernel_size == (1, 1):  # of pooled maps
             replace(network, convolution, Product(convolution))
             continue
-        if pays(convolution) and not isinstance(activation, nn.SiLU):
+        if pays(convolution) and isinstance(activation, nn.ReLU | None):
             replace(network, convolution, Winograd(convolution, size, relu=activation is not None))
         else:
             replace(network, convolution, Packed(convolution, size, activation))
@@ -71,7 +72,7 @@ def _with_fixed_padding(same: Conv2dSame) -> nn.Conv2d:
     return fixed
 
 
-def _sizes(network: nn.Module, images: Tensor) -> dict[nn.Conv2d, list[int]]:
+def _sizes(network: nn.Module, inputs: Sequence[Tensor]) -> dict[nn.Conv2d, list[int]]:
     """The plain convolutions that run, with the size of their input."""
     sizes: dict[nn.Conv2d, list[int]] = {}
 
@@ -81,7 +82,7 @@ def _sizes(network: nn.Module, images: Tensor) -> dict[nn.Conv2d, list[int]]:
     plain = [module for module in network.modules() if type(module) is nn.Conv2d]
     handles = [module.register_forward_pre_hook(before_convolution) for module in plain]
     try:
-        network(images, images)
+        network(*inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -8,6 +8,7 @@ from torch import nn
 
 from model.decoder import SCSE
 from model.fast import DoubledConvolution, InPlaceSCSE, for_inference
+from model.folding import frozen
 from model.metauas import MetaUAS
 
 TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8, 8)}
@@ -57,6 +58,21 @@ def test_the_fast_form_is_the_same_network(switch, packed):
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(found.sigmoid(), expected.sigmoid(), atol=1e-4, rtol=0)
     torch.testing.assert_close(wide, network(prompt[..., :32], query[..., :32]), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_100", "tf_efficientnet_b0", "efficientvit_b0", "test_resnet"])
+def test_the_fast_form_of_a_frozen_encoder_gives_its_features_and_leaves_it_as_it_is(name):
+    torch.manual_seed(0)
+    network = lively(MetaUAS(**TINY | {"encoder": name}))
+    before = {key: value.clone() for key, value in network.encoder.state_dict().items()}
+    fast = frozen(network.encoder)
+    left = {name for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert left <= {"net.bn2"}  # of EfficientNet's head, that does not run
+    for images in pair():
+        for found, expected in zip(fast(images), network.encoder(images), strict=True):
+            torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+    assert before.keys() == network.encoder.state_dict().keys()
+    assert all(torch.equal(value, before[key]) for key, value in network.encoder.state_dict().items())
 
 
 @settings(max_examples=15)

@@ -7,34 +7,25 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from lightning.fabric import Fabric
 
 from configs.errors import Failure
 from configs.train import TrainParams
 from model import learner
 from model import train as training
-from model.feed import Feed
-from model.learner import Learner, cosine
+from model.learner import Learner
 from model.metauas import CHECKPOINT, MetaUAS
 from model.pairs import PairDataset
 from model.record import Progress, best_epoch, save_last
 from model.train import count_steps, train
 from pipeline.shards import open_shard
+from tests.conftest import ROOT
 from tests.model.tiny_pairs import write_square_shards
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def params(**recipe) -> TrainParams:
-    values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
-    values["model"] |= {"encoder": "test_resnet", "decoder_channels": [16, 16, 8, 8]}
-    values["train"] |= {"epochs": 3, "batch_size": 3, "loader_workers": 0, "lr": 1.0e-3}
-    values["train"] |= {"sheet_epochs": None, **recipe}
-    return TrainParams.model_validate(values)
+from tests.model.tiny_training import fixed_norms, params
 
 
 @pytest.fixture
@@ -167,7 +158,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run, monkeypa
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", fail_halfway)
-    one = Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, training.Fabric(accelerator="cpu"))
+    one = Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, Fabric(accelerator="cpu"))
     with pytest.raises(OSError, match="No space"):
         save_last(folder, one, Progress(), {})
     assert (folder / "last.ckpt").read_bytes() == before
@@ -231,25 +222,6 @@ def test_a_frozen_encoder_keeps_its_weights_while_the_rest_learns(run, monkeypat
         assert same == key.startswith("network.encoder.") or key.endswith("num_batches_tracked")
 
 
-def test_the_alignment_learns_with_its_own_share_of_the_learning_rate(run, tmp_path):
-    write_square_shards(tmp_path / "pairs")
-    batch = next(Feed(PairDataset(tmp_path / "pairs", "train"), 3).epoch(1))
-
-    def first_step(share):
-        recipe = params(alignment_lr_share=share, weight_decay=0.0, schedule="constant", clip_norm=None).train
-        torch.manual_seed(0)
-        network = MetaUAS(**params().model.model_dump()).train()
-        before = {name: value.clone() for name, value in network.named_parameters()}
-        Learner(network, recipe, 0, 3, training.Fabric(accelerator="cpu")).step(batch, 1, 0, 0)
-        return {name: value.detach() - before[name] for name, value in network.named_parameters()}
-
-    whole, tenth = first_step(1.0), first_step(0.1)
-    for name, change in whole.items():
-        expected = 0.1 * change if name.startswith("alignment.") else change
-        torch.testing.assert_close(tenth[name], expected, rtol=1e-2, atol=1e-7)
-    assert any(change.any() for name, change in whole.items() if name.startswith("alignment."))
-
-
 def test_a_loss_that_is_not_finite_names_its_pairs_and_keeps_the_last_checkpoint(run, monkeypatch, tmp_path):
     losses = learner.pixel_losses
 
@@ -271,35 +243,13 @@ def test_a_loss_that_is_not_finite_names_its_pairs_and_keeps_the_last_checkpoint
     assert not (tmp_path / "a" / "model" / "last.ckpt").exists()
 
 
-def frozen_norms(monkeypatch):
-    """Batch normalisation that uses its running statistics: what a pair gives does not depend on its neighbours."""
-    monkeypatch.setattr(torch.nn.BatchNorm2d, "train", lambda self, _=True: torch.nn.Module.train(self, mode=False))
-
-
 @pytest.mark.parametrize("device_batch", [1, 2])
 def test_a_batch_in_parts_gives_the_same_weights_as_whole(run, monkeypatch, device_batch):
-    frozen_norms(monkeypatch)
+    fixed_norms(monkeypatch)
     whole = weights(run("a", epochs=1, clip_norm=0.1, batch_size=5))
     parts = weights(run("b", epochs=1, clip_norm=0.1, batch_size=5, device_batch=device_batch))
     for key, value in whole.items():
         torch.testing.assert_close(parts[key], value, atol=1e-5, rtol=1e-3)
-
-
-def test_the_gradient_of_parts_is_that_of_the_whole_mean_over_valid_pixels(run, tmp_path, monkeypatch):
-    frozen_norms(monkeypatch)
-    write_square_shards(tmp_path / "pairs")
-    batch = next(Feed(PairDataset(tmp_path / "pairs", "train"), 5).epoch(1))
-    gradients = []
-    for device_batch in (None, 2):
-        recipe = params(device_batch=device_batch, clip_norm=None).train
-        torch.manual_seed(0)
-        network = MetaUAS(**params().model.model_dump())
-        one = Learner(network.train(), recipe, 0, 3, training.Fabric(accelerator="cpu"))
-        loss = one.step(batch, 1, 0, 0).loss
-        views = one.views(batch, 1)
-        assert views.valid.flatten(1).sum(1).unique().numel() > 1  # pairs weigh differently
-        gradients.append((loss, [parameter.grad for parameter in network.parameters() if parameter.grad is not None]))
-    torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
 
 
 def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monkeypatch):
@@ -315,7 +265,7 @@ def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monk
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert said.count("epoch 2/2") == 1  # one device speaks
-    frozen_norms(monkeypatch)
+    fixed_norms(monkeypatch)
     one, two = weights(run("one", **recipe)), weights(folder / "models" / "metauas")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-3)
@@ -340,13 +290,6 @@ def test_ctrl_c_leaves_with_status_130_and_keeps_the_last_epoch(tmp_path):
     assert "interrupted: what is finished is kept" in said
     last = torch.load(tmp_path / "models" / "metauas" / "last.ckpt", weights_only=True)
     assert len(last[CHECKPOINT]["history"]) >= 2
-
-
-def test_the_schedule_warms_up_and_ends_near_zero():
-    shares = [cosine(step, 100) for step in range(100)]
-    assert shares[0] == pytest.approx(0.2)
-    assert max(shares) == shares[5] == 1
-    assert 0 < shares[-1] < 0.001
 
 
 @pytest.mark.parametrize(("select_by", "best"), [("val/loss", 2), ("val/pixel_ap/all", 3)])

@@ -61,14 +61,6 @@ def test_strips_meet_without_a_seam(strip_values, monkeypatch):
     ],
 )
 def test_wide_plain_ones_are_computed_so_and_no_others(convolution, kind):
-    class OfTwo(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.only = convolution
-
-        def forward(self, a, b):
-            return self.only(torch.cat([a, b]))
-
-    network = OfTwo().eval()
-    pack(network, torch.zeros(1, 128, 12, 12))
-    assert isinstance(network.only, kind)
+    network = nn.Sequential(convolution).eval()
+    pack(network, [torch.zeros(2, 128, 12, 12)])
+    assert isinstance(network[0], kind)
