@@ -245,6 +245,8 @@ class Evaluation:
             f"Protocol {settings.protocol} at {width} x {height} px: {PROTOCOLS[settings.protocol]}.",
             f"{shots[0].upper()}{shots[1:]}, {'as listed' if settings.prompts else 'drawn by seed'}{times}.",
         ]
+        if self.model.size not in (None, self.size):
+            notes.append("The network learned at {1} x {0} px.".format(*self.model.size))
         if {"best", "best+clip"} & set(settings.variants):
             notes.append(f"{NAMES['best']}: each query with its best match among all normal images of its category.")
         if "best+clip" in settings.variants:

@@ -25,7 +25,7 @@ def frozen(encoder: Encoder) -> Encoder:
     excite_in_place(fast)
     if can_pack():
         pack(fast, [torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX)])
-    return fast
+    return fast.requires_grad_(requires_grad=False)
 
 
 def fold(network: nn.Module, inputs: Sequence[Tensor]) -> None:

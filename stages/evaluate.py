@@ -32,6 +32,8 @@ def main() -> None:
     outcome = evaluation.run()
     dataset = PairDataset(PAIRS, "val")
     methods = {NETWORK: network(model), **evaluation.baselines}
+    height, width = dataset[0]["mask"].shape
+    outcome.notes.append(f"Val pairs at {width} x {height} px, as they are stored.")
     for set_name, augment in (("val_warped", params.train.augment), ("val_aligned", None)):
         outcome.rows += evaluate_pairs(methods, dataset, set_name, augment, seed, settings.batch_size, device)
         outcome.sheets[set_name] = pair_sheet(methods[NETWORK], dataset, augment, seed, settings.sheet_rows, device)

@@ -186,6 +186,11 @@ def test_a_checkpoint_without_a_size_needs_one(root):
     assert row_of(evaluate(root, model, size_px=[32, 64])).scores.i_auroc == 1
 
 
+def test_another_size_than_was_learned_at_is_told(root):
+    assert not any("learned at" in note for note in evaluate(root).notes)
+    assert "The network learned at 64 x 32 px." in evaluate(root, size_px=[64, 128]).notes
+
+
 def test_a_map_that_is_no_number_names_image_and_method(root):
     model = Network()
     model.scale.data.fill_(torch.nan)

@@ -111,6 +111,7 @@ def project(tmp_path_factory) -> Project:
         synth__pairs_per_shard=8,
         train__epochs=2,
         train__batch_size=8,
+        evaluate__size_px=None,
     )
     made.run("git", "add", ".")
     made.run("git", "commit", "--quiet", "--message", "a small run")

@@ -29,7 +29,9 @@ def test_every_stage_leaves_what_it_promises(finished):
     assert set(SCORES) <= set(metrics["benchmark"]["mean"])
     assert (finished.root / "models/metauas/best.ckpt").is_file()
     assert (finished.root / "models/metauas/last.ckpt").is_file()
-    assert "| " in (finished.root / "reports/table.md").read_text()
+    table = (finished.root / "reports/table.md").read_text()
+    assert "| " in table
+    assert "Val pairs at 64 x 64 px" in table
     assert list((finished.root / "reports/pictures").glob("*.png"))
     assert "data:image/jpeg" in (finished.root / "reports/report.html").read_text()
 
