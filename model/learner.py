@@ -55,7 +55,7 @@ class Learner:
         self.steps = steps
         self.fabric = fabric
         self._forward = torch.compile(network) if recipe.compile else network
-        # What is learned is the same but for rounding; a CPU spends a third of a step in the frozen encoder otherwise.
+        # What is learned is the same but for rounding; a CPU spends a fifth of a step in the encoder otherwise.
         plain = fabric.device.type == "cpu" and recipe.precision == 32 and not recipe.compile
         self._frozen = frozen(network.encoder) if plain and network.encoder.frozen else None
         self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
