@@ -8,8 +8,8 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from model.encoder import Encoder
 from model.followers import followers, replace
+from model.metauas import MetaUAS
 from model.packing import can_pack, pack
 
 PROBE_PX = 64  # side of the images of the one run that shows which normalisation follows which convolution
@@ -17,15 +17,20 @@ TYPICAL_PX = 256  # side of images that weights are laid out for; right for othe
 
 
 @torch.no_grad()
-def frozen(encoder: Encoder) -> Encoder:
-    """The fast form of a frozen encoder on a CPU, in float32, to train the rest of a network on; `encoder` stays."""
-    assert encoder.frozen, "batch statistics of training cannot be folded"
-    fast = copy.deepcopy(encoder)
-    fold(fast, [torch.zeros(1, 3, PROBE_PX, PROBE_PX)])
-    excite_in_place(fast)
+def with_fast_encoder(network: MetaUAS) -> MetaUAS:
+    """A network with the fast form of its frozen encoder, on a CPU and in float32; all else is `network`'s own.
+
+    `network` keeps its encoder, which checkpoints are written from.
+    """
+    assert network.encoder.frozen, "batch statistics of training cannot be folded"
+    shared = {id(child): child for child in network.children() if child is not network.encoder}
+    fast = copy.deepcopy(network, shared)
+    fold(fast.encoder, [torch.zeros(1, 3, PROBE_PX, PROBE_PX)])
+    excite_in_place(fast.encoder)
     if can_pack():
-        pack(fast, [torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX)])
-    return fast.requires_grad_(requires_grad=False)
+        pack(fast.encoder, [torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX)])
+    fast.encoder.requires_grad_(requires_grad=False)
+    return fast
 
 
 def fold(network: nn.Module, inputs: Sequence[Tensor]) -> None:

@@ -1,7 +1,7 @@
 """One step of learning: the loss of a batch over all devices, its gradient in parts, and the update."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from configs.train import Train
 from model.augment import Prepared, prepare
 from model.feed import Batch
-from model.folding import frozen
+from model.folding import with_fast_encoder
 from model.metauas import MetaUAS
 from model.plan import FOR_NETWORK
 
@@ -54,10 +54,12 @@ class Learner:
         self.seed = seed
         self.steps = steps
         self.fabric = fabric
-        self._forward = torch.compile(network) if recipe.compile else network
-        # What is learned is the same but for rounding; a CPU spends a fifth of a step in the encoder otherwise.
-        plain = fabric.device.type == "cpu" and recipe.precision == 32 and not recipe.compile
-        self._frozen = frozen(network.encoder) if plain and network.encoder.frozen else None
+        self._forward: Callable[[Tensor, Tensor], Tensor] = network
+        if recipe.compile:
+            self._forward = torch.compile(network)
+        elif fabric.device.type == "cpu" and recipe.precision == 32 and network.encoder.frozen:
+            # What is learned is the same but for rounding; a CPU spends a fifth of a step in the encoder otherwise.
+            self._forward = with_fast_encoder(network)
         self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
         aligning = set(network.alignment.parameters())
         groups = [
@@ -87,7 +89,7 @@ class Learner:
         of_pairs = []
         for part in split(views, self.recipe.device_batch):
             with self.fabric.autocast():
-                logits = self._logits(part)
+                logits = self._forward(part.prompt, part.query)
             sums = (pixel_losses(logits, part) * part.valid).sum(dim=(1, 2, 3))
             (sums.sum() / valid).backward()  # type: ignore[no-untyped-call]
             of_pairs.append(sums.detach())
@@ -103,14 +105,6 @@ class Learner:
     def views(self, batch: Batch, epoch: int) -> Prepared:
         """What the network sees of a batch in `epoch`."""
         return prepare(batch, self.recipe.augment, self.seed, epoch, self.recipe.unchanged_share)
-
-    def _logits(self, part: Prepared) -> Tensor:
-        """What the network says of some pairs: float32 (B, 1, H, W)."""
-        if self._frozen is None:
-            return self._forward(part.prompt, part.query)  # type: ignore[no-any-return]  # modules are typed Any
-        images = torch.cat([part.prompt, part.query]).contiguous(memory_format=torch.channels_last)
-        prompt, query = zip(*(level.chunk(2) for level in self._frozen(images)), strict=True)
-        return self.network.compare(prompt, query)
 
     def _share_of_lr(self, step: int) -> float:
         return cosine(step, self.steps) if self.recipe.schedule == "cosine" else 1.0

@@ -8,7 +8,7 @@ from torch import nn
 
 from model.decoder import SCSE
 from model.fast import DoubledConvolution, InPlaceSCSE, for_inference
-from model.folding import frozen
+from model.folding import with_fast_encoder
 from model.metauas import MetaUAS
 
 TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8, 8)}
@@ -65,7 +65,8 @@ def test_the_fast_form_of_a_frozen_encoder_gives_its_features_and_leaves_it_as_i
     torch.manual_seed(0)
     network = lively(MetaUAS(**TINY | {"encoder": name}))
     before = {key: value.clone() for key, value in network.encoder.state_dict().items()}
-    fast = frozen(network.encoder)
+    whole = with_fast_encoder(network)
+    fast = whole.encoder
     left = {name for name, module in fast.named_modules() if isinstance(module, nn.BatchNorm2d)}
     assert left <= {"net.bn2"}  # of EfficientNet's head, that does not run
     for images in pair():
@@ -73,6 +74,8 @@ def test_the_fast_form_of_a_frozen_encoder_gives_its_features_and_leaves_it_as_i
             torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
     assert before.keys() == network.encoder.state_dict().keys()
     assert all(torch.equal(value, before[key]) for key, value in network.encoder.state_dict().items())
+    assert whole.decoder is network.decoder
+    assert whole.alignment is network.alignment
 
 
 @settings(max_examples=15)

@@ -54,7 +54,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole_mean_over_valid_pixels(batch
 def test_the_fast_form_of_a_frozen_encoder_changes_no_gradient(batch, monkeypatch, encoder):
     fixed_norms(monkeypatch)  # statistics of few places blow rounding up
     fast = learner({"encoder": encoder, "freeze_encoder": True})
-    monkeypatch.setattr("model.learner.frozen", lambda encoder: encoder)
+    monkeypatch.setattr("model.learner.with_fast_encoder", lambda network: network)
     plain = learner({"encoder": encoder, "freeze_encoder": True})
     torch.testing.assert_close(fast.step(batch, 1, 0, 0).loss, plain.step(batch, 1, 0, 0).loss, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(gradients(fast), gradients(plain), atol=1e-5, rtol=1e-3)
