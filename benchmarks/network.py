@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from configs.errors import Failure, run
 from model.decoder import SCSE
 from model.fast import for_inference
-from model.followers import replace
+from model.folding import replace
 from model.metauas import MetaUAS
 
 Step = Callable[[], Tensor]
@@ -97,11 +97,10 @@ def steps(network: MetaUAS, size: int, extra: Sequence[str]) -> dict[str, Step]:
         "known prompt, fast form": lambda: fast.compare(known, fast.encode(query)).sigmoid(),
     }
     if "bf16" in extra:
-        unpacked = for_inference(copy.deepcopy(network), packed=False)
 
         def in_bf16() -> Tensor:
             with torch.autocast("cpu", torch.bfloat16):
-                return unpacked(prompt, query).sigmoid()
+                return fast(prompt, query).sigmoid()
 
         found["cold pair, fast form, bf16"] = in_bf16
     if "compile" in extra:

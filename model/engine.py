@@ -48,7 +48,7 @@ def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: 
         batch_size: of encoding the prompts.
     """
     device = torch.device(speed.device)
-    network = for_inference(network.to(device), packed=not (speed.bf16 or speed.compiled))
+    network = for_inference(network.to(device))
     if speed.compiled:
         network.encoder.compile()
         network.decoder.compile()

@@ -6,26 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from model.decoder import SCSE, Block, UNetDecoder
-from model.folding import PROBE_PX, TYPICAL_PX, excite_in_place, fold
-from model.followers import replace
+from model.folding import PROBE_PX, excite_in_place, fold, replace
 from model.metauas import MetaUAS
-from model.packing import can_pack, pack
 
 GATE_VALUES = 2**18  # of SCSE's gates that are held at a time
 STRIP_PX = 2**13  # of the last block's input; few enough for a strip to stay in a core's cache
 
 
 @torch.no_grad()
-def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
+def for_inference(network: MetaUAS) -> MetaUAS:
     """Change a network in evaluation mode, in place, to the fast form of itself, and return it.
-
-    Args:
-        network: on its device.
-        packed: whether its convolutions may be packed; not those of a network for autocast or `torch.compile`.
 
     - Batch normalisation is folded into the convolution before it. Which those are is seen in one run; a normalisation
       that follows something else stays.
-    - On a CPU convolutions keep their weights as oneDNN wants them (`model/packing.py`).
+    - SCSE and timm's squeeze and excitation change the maps that they are given, which nothing else has seen.
     - The UNet's last block, whose input is the nearest-neighbour doubling of a map and nothing else, convolves the map
       before it is doubled: 4 products for each output and channel instead of 9. On a CPU it and the head go over the
       map in strips, so that nothing of many channels is held at the full resolution.
@@ -45,8 +39,6 @@ def for_inference(network: MetaUAS, *, packed: bool = True) -> MetaUAS:
         if isinstance(module, SCSE):
             replace(network, module, InPlaceSCSE(module))
     excite_in_place(network)
-    if packed and device.type == "cpu" and can_pack():
-        pack(network, [torch.zeros(1, 3, TYPICAL_PX, TYPICAL_PX)] * 2)
     return network.requires_grad_(requires_grad=False)
 
 

@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -34,7 +35,6 @@ def lively(network):
     return network.eval()
 
 
-@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
     "switch",
     [
@@ -46,10 +46,10 @@ def lively(network):
         {"encoder": "mobilenetv2_100", "similarity": "cosine", "levels": 4},
     ],
 )
-def test_the_fast_form_is_the_same_network(switch, packed):
+def test_the_fast_form_is_the_same_network(switch):
     torch.manual_seed(0)
     network = lively(MetaUAS(**TINY | switch))
-    fast = for_inference(copy.deepcopy(network), packed=packed)
+    fast = for_inference(copy.deepcopy(network))
     prompt, query = pair()
     with torch.inference_mode():
         expected, found = network(prompt, query), fast(prompt, query)
@@ -89,6 +89,20 @@ def test_strips_change_nothing(rows, height):
         patch.setattr("model.fast.STRIP_PX", rows * 2 * 32)
         patch.setattr("model.metauas.ENCODED_TOGETHER_PX", 0)
         torch.testing.assert_close(fast(prompt, query), network(prompt, query), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_the_fast_form_can_be_copied_and_sent_to_a_process(again):
+    fast = for_inference(lively(MetaUAS(**TINY)))
+    with torch.inference_mode():
+        torch.testing.assert_close(again(fast)(*pair()), fast(*pair()), atol=0, rtol=0)
+
+
+def test_not_a_number_stays_one_in_the_fast_form():
+    network = lively(MetaUAS(**TINY))
+    network.decoder.blocks[0].conv1[0].weight.data.fill_(torch.nan)
+    with torch.inference_mode():
+        assert for_inference(network)(*pair()).isnan().all()
 
 
 def test_no_normalisation_is_left_and_nothing_learns():
