@@ -10,15 +10,15 @@ from torch.utils.data import default_collate
 
 from configs.evaluate import Evaluate
 from configs.train import Augment
-from model.baselines import baselines
-from model.evaluate_pairs import evaluate_pairs
-from model.evaluation import NETWORK, Evaluation
-from model.metauas import MetaUAS
-from model.methods import EncodeOnce, network
-from model.pairs import PairDataset
-from model.results import MEAN
-from model.validate import false_positives
-from pipeline.provenance import ROOT
+from model.benchmark.baselines import baselines
+from model.benchmark.evaluate_pairs import evaluate_pairs
+from model.benchmark.evaluation import NETWORK, Evaluation
+from model.benchmark.methods import EncodeOnce, network_method
+from model.metauas.network import MetaUAS
+from model.scores.results import MEAN
+from model.training.pairs import PairDataset
+from model.training.validate import false_positives
+from pipeline.shards.provenance import ROOT
 
 BATCH = 16
 PROMPTS = 5  # drawn for each category; scores are means over them (paper, section 4.1)
@@ -43,7 +43,7 @@ def benchmark_scores(
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
     """Pixel AP by method and by kind of change, under the views of validation."""
     encode = EncodeOnce(model.encode)
-    methods = {NETWORK: network(model, encode), **baselines(encode)}
+    methods = {NETWORK: network_method(model, encode), **baselines(encode)}
     views = Augment.model_validate(augment)
     rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}

@@ -43,9 +43,9 @@ from rich.table import Table
 from benchmarks.held_out import benchmark_scores, false_positive_rates, val_scores
 from configs.everything import Everything
 from configs.section import load
-from model.evaluation import NETWORK
-from model.metauas import MetaUAS
-from pipeline.provenance import ROOT
+from model.benchmark.evaluation import NETWORK
+from model.metauas.network import MetaUAS
+from pipeline.shards.provenance import ROOT
 
 KINDS = ("all", "inpaint", "paste", "local")
 SCORES = ("I-AUROC", "P-AP")

@@ -17,13 +17,13 @@ from rich.table import Table
 
 from configs.cluster import Cluster
 from configs.everything import Everything
-from pipeline.build import ShardJob
-from pipeline.cluster import connect, run_jobs
-from pipeline.coco import read_annotations
-from pipeline.index_build import build_index, choose, write_index
-from pipeline.inpaint import build_inpainted_shard, plan_inpainted
-from pipeline.shards import write_manifest
-from pipeline.synth import build_pair_shard, plan_pairs
+from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
+from pipeline.changes.synth import build_pair_shard, plan_pairs
+from pipeline.cluster.client import connect, run_jobs
+from pipeline.shards.format import write_manifest
+from pipeline.shards.jobs import ShardJob
+from pipeline.source.coco import read_annotations
+from pipeline.source.index_build import build_index, choose, write_index
 
 
 def main() -> None:

@@ -26,10 +26,10 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from configs.errors import Failure, run
-from model.decoder import SCSE
-from model.fast import for_inference
-from model.folding import replace
-from model.metauas import MetaUAS
+from model.fast.folding import replace
+from model.fast.inference import for_inference
+from model.metauas.decoder import SCSE
+from model.metauas.network import MetaUAS
 
 Step = Callable[[], Tensor]
 GPU_BATCH = 32  # as the paper times (Table 2)

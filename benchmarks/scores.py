@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from model.metrics import NAMES, STEPS, Tally, score
+from model.scores.metrics import NAMES, STEPS, Tally, score
 
 IMAGES = 1725  # in the test set of MVTec AD, 1,258 of them anomalous
 ANOMALOUS = 1258 / 1725

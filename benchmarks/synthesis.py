@@ -33,13 +33,15 @@ import yaml
 
 from configs.everything import Everything
 from configs.section import height_width
-from pipeline import chunks, coco, images, paste, perlin, sources, texture, visible
-from pipeline.index import Index
-from pipeline.inpaint import build_inpainted_shard, plan_inpainted
-from pipeline.masks import coverage, resize_mask
-from pipeline.scenes import write_scenes
-from pipeline.shards import read_manifest
-from pipeline.synth import build_pair_shard, plan_pairs
+from pipeline.changes import paste, perlin, sources, texture, visible
+from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
+from pipeline.changes.synth import build_pair_shard, plan_pairs
+from pipeline.embedded.scenes import write_scenes
+from pipeline.shards import chunks
+from pipeline.shards.format import read_manifest
+from pipeline.source import coco, images
+from pipeline.source.index import Index
+from pipeline.source.masks import coverage, resize_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("index", "inpaint", "synth")

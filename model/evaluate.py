@@ -18,10 +18,8 @@ from pydantic import ValidationError
 
 from configs.errors import BadRequest, run
 from configs.evaluate import Evaluate, Variant
-from model.evaluation import Evaluation
-from model.layouts import Layout
+from model.benchmark import Evaluation, Layout, Protocol
 from model.metauas import MetaUAS
-from model.protocols import Protocol
 from model.report import in_short, write_report
 
 VARIANTS = (

@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure, run
-from model.engine import Compare, Speed, Together, open_engine, stretch, to_batch
-from model.layouts import SUFFIXES
-from model.protocols import read_image
+from model.benchmark import SUFFIXES, read_image
+from model.inference import Predictor, Speed, Together, open_engine, stretch, to_batch
 from pipeline.arrays import Image
 from pipeline.progress import track
 
@@ -32,7 +31,7 @@ OVERLAY_OPACITY = 0.5
 
 
 def predict(
-    compare: Compare, paths: Sequence[Path], size: tuple[int, int], batch_size: int, *, own_size: bool = False
+    compare: Predictor, paths: Sequence[Path], size: tuple[int, int], batch_size: int, *, own_size: bool = False
 ) -> Iterator[tuple[Path, Image, Map]]:
     """Yield path, image and map float32 in [0, 1] of each query, in order.
 

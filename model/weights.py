@@ -18,10 +18,8 @@ import torch
 from torch import Tensor
 
 from configs.errors import BadRequest, run
-from model.encoder import Encoder
-from model.metauas import CHECKPOINT, MetaUAS
-from model.published import is_published
-from model.tensors import read_torch, read_weights
+from model.encoders import Encoder, read_torch, read_weights
+from model.metauas import CHECKPOINT, MetaUAS, is_published
 
 ENCODERS = ("tf_efficientnet_b4", "tf_efficientnet_b6", "efficientvit_b3", "mobilenetv2_100")  # of the paper's Table 3b
 

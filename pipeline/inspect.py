@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,23 @@ from rich.console import Console
 from rich.table import Table
 
 from configs.errors import BadRequest, Failure, run
+from pipeline.changes import remaker_for
 from pipeline.progress import track
-from pipeline.shards import KINDS, MANIFEST, Manifest, Shard, open_shard, read_manifest
+from pipeline.shards import (
+    KINDS,
+    MANIFEST,
+    Manifest,
+    Shard,
+    Where,
+    child,
+    faults_of_folder,
+    file_sizes,
+    open_shard,
+    read_manifest,
+    verify_shard,
+)
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
-from pipeline.store import Where, child, sizes
-from pipeline.verify import faults_of_folder, verify_shard
 
 ALL = "all"
 QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
@@ -69,7 +81,7 @@ class Report:
 def describe(where: Where, shard: Shard) -> Report:
     """Gather the report on a shard; reads its masks but not its images."""
     attributes, entry = shard.attributes, shard.entry
-    on_disk = sum(sizes(child(where, f"{entry.name}.zarr")).values())
+    on_disk = sum(file_sizes(child(where, f"{entry.name}.zarr")).values())
     raw = int(shard.pair.nbytes + shard.mask.nbytes)
     return Report(
         name=entry.name,
@@ -145,8 +157,9 @@ def verify(root: Path, manifest: Manifest | None, only: str | None, sample: int)
     names = [only] if only else [name for name in listed if name not in wrong]
     not_checked = set()
     with tempfile.TemporaryDirectory() as scratch:
+        remaker = partial(remaker_for, root=root, scratch=Path(scratch))
         for name in track(names, f"verify {root}", len(names)):
-            faults, reason = verify_shard(root, where, name, listed.get(name), sample, Path(scratch))
+            faults, reason = verify_shard(where, name, listed.get(name), sample, remaker)
             if faults:
                 wrong[name] = "; ".join(faults)
             if reason:

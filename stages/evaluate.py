@@ -7,12 +7,11 @@ import torch
 from configs.errors import run
 from configs.evaluate import EvaluateParams
 from configs.section import load
-from model.evaluate_pairs import evaluate_pairs, pair_sheet
-from model.evaluation import NETWORK, Evaluation
+from model.benchmark import NETWORK, Evaluation, network_method
+from model.benchmark.evaluate_pairs import evaluate_pairs, pair_sheet
 from model.metauas import MetaUAS
-from model.methods import network
-from model.pairs import PairDataset
 from model.report import in_short, write_report
+from model.training import PairDataset
 
 CHECKPOINT = Path("models/metauas/best.ckpt")
 PAIRS = Path("data/pairs")
@@ -31,7 +30,7 @@ def main() -> None:
     evaluation = Evaluation(model, settings, seed, device)
     outcome = evaluation.run()
     dataset = PairDataset(PAIRS, "val")
-    methods = {NETWORK: network(model), **evaluation.baselines}
+    methods = {NETWORK: network_method(model), **evaluation.baselines}
     height, width = dataset[0]["mask"].shape
     outcome.notes.append(f"Val pairs at {width} x {height} px, as they are stored.")
     for set_name, augment in (("val_warped", params.train.augment), ("val_aligned", None)):

@@ -5,15 +5,14 @@ from pathlib import Path
 from configs.errors import run
 from configs.index import IndexParams
 from configs.section import load
-from pipeline.coco import read_annotations
-from pipeline.index_build import build_index, choose, write_index
+from pipeline.source import build_index, choose_images, read_annotations, write_index
 
 
 def main() -> None:
     """Choose the images and their split, check each, and write the index."""
     params = load(IndexParams)
     annotations = read_annotations(Path(params.data.annotations))
-    split = choose(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    split = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
     index = build_index(annotations, Path(params.data.images), split, params.index.max_unreadable_share)
     summary = write_index(Path("data/index"), *index)
     refused = sum(summary["refused_instances"].values())

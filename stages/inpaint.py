@@ -6,8 +6,8 @@ from pathlib import Path
 from configs.errors import run
 from configs.inpaint import InpaintParams
 from configs.section import load
-from pipeline.build import build_shards, summary
-from pipeline.inpaint import build_inpainted_shard, plan_inpainted
+from pipeline.changes import build_inpainted_shard, plan_inpainted
+from pipeline.cluster import build_shards, summary
 
 
 def main() -> None:

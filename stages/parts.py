@@ -5,7 +5,7 @@ from pathlib import Path
 from configs.errors import run
 from configs.parts import PartsParams
 from configs.section import load
-from pipeline.parts import CATEGORIES, plan, write_parts
+from pipeline.embedded import PART_CATEGORIES, plan_parts, write_parts
 
 FOLDER = Path("data/parts")
 
@@ -14,9 +14,9 @@ def main() -> None:
     """Draw the embedded anomaly benchmark."""
     params = load(PartsParams)
     counts = params.parts
-    jobs = plan(counts.train_images, counts.good_images, counts.defect_images)
+    jobs = plan_parts(counts.train_images, counts.good_images, counts.defect_images)
     write_parts(FOLDER, jobs, params.seed, counts.side_px)
-    print(f"{FOLDER}: {len(jobs)} images of {', '.join(CATEGORIES)}")
+    print(f"{FOLDER}: {len(jobs)} images of {', '.join(PART_CATEGORIES)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,15 @@ import numpy as np
 from configs.errors import run
 from configs.quality import QualityParams
 from configs.section import load
-from pipeline.quality import AREA_BINS, PUBLISHED, PairQuality, area_histogram, measure, sample, summarise
+from pipeline.changes import (
+    AREA_BINS,
+    PUBLISHED_AREAS,
+    PairQuality,
+    area_histogram,
+    measure_pair,
+    sample_pairs,
+    summarise_quality,
+)
 from pipeline.shards import KINDS, Shard, open_shard, read_manifest
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
@@ -31,17 +39,21 @@ def main() -> None:
     manifest = read_manifest(PAIRS)
     shards = {entry.name: open_shard(manifest.where(PAIRS), entry.name) for entry in manifest.shards}
     found: dict[str, list[Measured]] = {}
-    for name, place in sample([(entry.name, entry.pairs) for entry in manifest.shards], params.quality.pairs):
+    for name, place in sample_pairs([(entry.name, entry.pairs) for entry in manifest.shards], params.quality.pairs):
         entry = read_entry(shards[name], place)
         if entry.mask.any():
             kind = KINDS[int(np.asarray(shards[name].kind[place]))]
-            quality = measure(entry.original, entry.changed, entry.mask, params.visible.min_contrast)
+            quality = measure_pair(entry.original, entry.changed, entry.mask, params.visible.min_contrast)
             found.setdefault(kind, []).append((name, place, quality))
     shutil.rmtree(REPORTS, ignore_errors=True)
     (REPORTS / "sheets").mkdir(parents=True)
-    figures = {kind: summarise(kind, [quality for *_, quality in found[kind]]) for kind in PUBLISHED if kind in found}
+    figures = {
+        kind: summarise_quality(kind, [quality for *_, quality in found[kind]])
+        for kind in PUBLISHED_AREAS
+        if kind in found
+    }
     write_figures(figures)
-    for kind in PUBLISHED:
+    for kind in PUBLISHED_AREAS:
         write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names all three
     for kind in figures:
         picked = spread(len(found[kind]), params.quality.sheet_pairs)
@@ -59,7 +71,7 @@ def read_entry(shard: Shard, place: int, caption: str = "") -> SheetEntry:
 def write_figures(figures: Mapping[str, Mapping[str, float | int]]) -> None:
     """Write what `dvc metrics show` compares, what it is to be compared with, and the tables behind the bar plots."""
     (REPORTS / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
-    published = {kind: asdict(area) for kind, area in PUBLISHED.items()}
+    published = {kind: asdict(area) for kind, area in PUBLISHED_AREAS.items()}
     (REPORTS / "published_areas.json").write_text(json.dumps(published, indent=1) + "\n")
     seams = [(f"{kind}, {when}", own[key]) for kind, own in figures.items() for when, key in SEAMS.items()]
     write_csv("seams.csv", ("place", "levels"), seams)
@@ -69,7 +81,7 @@ def write_figures(figures: Mapping[str, Mapping[str, float | int]]) -> None:
 def write_areas(kind: str, areas: Sequence[float]) -> None:
     """Write the histogram of mask areas of one kind, and which of its bins others state."""
     (REPORTS / "areas").mkdir(exist_ok=True)
-    known = PUBLISHED[kind]
+    known = PUBLISHED_AREAS[kind]
     rows = [
         (end, round(share, 5), int(known.low < end <= known.high))
         for end, share in zip(AREA_BINS, area_histogram(areas), strict=True)

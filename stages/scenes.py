@@ -5,7 +5,7 @@ from pathlib import Path
 from configs.errors import run
 from configs.scenes import ScenesParams
 from configs.section import load
-from pipeline.scenes import write_scenes
+from pipeline.embedded import write_scenes
 
 FOLDER = Path("data/scenes")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from configs.errors import run
 from configs.section import load
 from configs.synth import SynthParams
-from pipeline.build import build_shards, summary
-from pipeline.synth import build_pair_shard, plan_pairs
+from pipeline.changes import build_pair_shard, plan_pairs
+from pipeline.cluster import build_shards, summary
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from configs.errors import run
 from configs.section import load
 from configs.train import TrainParams
-from model.train import train
-from pipeline.provenance import code_digest
+from model.training import train
+from pipeline.shards import code_digest
 
 PAIRS = Path("data/pairs")
 MODEL = Path("models/metauas")
@@ -15,7 +15,7 @@ CURVES = Path("reports/train")
 
 def main() -> None:
     """Train, or go on training, the network of params.yaml."""
-    train(load(TrainParams), PAIRS, MODEL, CURVES, code_digest("stages.train"))
+    train(load(TrainParams), PAIRS, MODEL, CURVES, code_digest(train.__module__))
 
 
 if __name__ == "__main__":

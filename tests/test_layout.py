@@ -1,7 +1,9 @@
-"""The project's shape: imports go one way, and every DVC stage depends on exactly the code it is made of."""
+"""The house: its rooms and the order in which they may import each other, their doors, and what DVC's stages name."""
 
 import ast
 import importlib
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,37 +11,154 @@ import yaml
 
 from configs.everything import Everything
 from configs.section import PARAMETERS, load
-from pipeline.provenance import PACKAGES, ROOT, source_files
+from pipeline.shards.provenance import PACKAGES, ROOT, file_of, source_files
 
-# Each package may import itself and those below it.
-ORDER = ("stages", "model", "pipeline", "configs")
-OF_PIPELINE_FOR_MODEL = {"arrays", "progress", "shards", "spread"}
+# From the ground up. A room may import itself and what stands before it in this list; CONTRIBUTING.md draws it.
+ORDER = (
+    "configs",
+    "pipeline.arrays",
+    "pipeline.spread",
+    "pipeline.progress",
+    "pipeline.sheet",
+    "pipeline.source",
+    "pipeline.shards",
+    "pipeline.changes",
+    "pipeline.cluster",
+    "pipeline.embedded",
+    "pipeline.inspect",
+    "model.torchvision_ops",
+    "model.scores",
+    "model.pictures",
+    "model.encoders",
+    "model.metauas",
+    "model.fast",
+    "model.training",
+    "model.benchmark",
+    "model.report",
+    "model.inference",
+    "model.predict",
+    "model.evaluate",
+    "model.export",
+    "model.weights",
+    "stages",
+)
+# The network side takes only shards from the dataset side, and what both stand on.
+OF_PIPELINE_FOR_MODEL = {"pipeline.arrays", "pipeline.spread", "pipeline.progress", "pipeline.shards"}
+# Modules that a room's door leaves out, for what they would bring along; they are named whole.
+SIDE_DOORS = {"model.benchmark.evaluate_pairs": "training and shards, which a benchmark of images does without"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DOORS = sorted(
+    f"{path.parent.parent.name}.{path.parent.name}"
+    for package in ("pipeline", "model")
+    for path in (ROOT / package).glob("*/__init__.py")
+)
 
 
-def imported(path: Path) -> set[str]:
+def files_of(room: str) -> list[Path]:
+    path = ROOT.joinpath(*room.split("."))
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+@cache
+def imported(path: Path) -> frozenset[str]:
+    """The project's modules that a file names, doors as doors."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: relative import"
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in PACKAGES}
+            within = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name for name in within if file_of(name)} or {str(node.module)}
+    return frozenset(name for name in names if name.split(".")[0] in PACKAGES)
 
 
-@pytest.mark.parametrize("package", ORDER)
-def test_imports_go_one_way(package):
-    above = ORDER[: ORDER.index(package)]
-    for path in (ROOT / package).rglob("*.py"):
+def room_of(module: str) -> str:
+    return next((room for room in ORDER if f"{module}.".startswith(f"{room}.")), module)
+
+
+def rooms_behind(module: str) -> set[str]:
+    """The rooms that Python runs, or reads a part of, when it imports a module."""
+    found: set[str] = set()
+    waiting = [module]
+    seen = set()
+    while waiting:
+        name = waiting.pop()
+        path = file_of(name)
+        if path is None or name in seen:
+            continue
+        seen.add(name)
+        found.add(room_of(name))
+        waiting += imported(path)
+        waiting += [door for door in DOORS if name.startswith(f"{door}.")]  # importing a.b.c runs a/b/__init__.py
+    return found
+
+
+def all_files() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def test_every_file_is_in_a_room_or_beside_the_rooms():
+    packages = {"pipeline", "model", "stages", "configs"}
+    for path in all_files():
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        assert module in packages or room_of(module) in ORDER, f"{path.relative_to(ROOT)}: name its room in ORDER"
+
+
+@pytest.mark.parametrize("room", ORDER)
+def test_a_room_imports_only_what_stands_before_it(room):
+    allowed = {*ORDER[: ORDER.index(room) + 1], *PACKAGES}
+    for path in files_of(room):
+        found = {room_of(name) for name in imported(path)}
+        assert found <= allowed, f"{path.relative_to(ROOT)} imports {found - allowed}"
+        if room.startswith("model"):
+            taken = {name for name in found if name.startswith("pipeline")}
+            assert taken <= OF_PIPELINE_FOR_MODEL, f"{path.relative_to(ROOT)} imports {taken}"
+
+
+@pytest.mark.parametrize("room", DOORS)
+def test_a_door_says_what_its_room_is_for_and_hands_on_names_of_its_own(room):
+    path = file_of(room)
+    docstring, *body = ast.parse(path.read_text()).body
+    assert isinstance(docstring, ast.Expr)
+    assert docstring.value.value.count(". ") == 0
+    assert docstring.value.value.endswith(".")
+    *handed, names = body
+    assert all(isinstance(node, ast.ImportFrom) and node.module.startswith(f"{room}.") for node in handed)
+    exported = {alias.name for node in handed for alias in node.names}
+    assert isinstance(names, ast.Assign)
+    assert set(ast.literal_eval(names.value)) == exported
+    modules = {path.stem for path in files_of(room)}
+    assert not exported & modules, "a name that is a module's too would hide it"
+
+
+def test_other_rooms_are_entered_by_their_doors():
+    for path in all_files():
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for name in imported(path):
-            assert name.split(".")[0] not in above, f"{path.relative_to(ROOT)} imports {name}"
+            door = next((door for door in DOORS if name.startswith(f"{door}.")), None)
+            inside = door is None or f"{module}.".startswith(f"{door}.")
+            assert inside or name in SIDE_DOORS, f"{path.relative_to(ROOT)} imports {name}; wanted {door}"
 
 
-def test_the_network_side_takes_only_shards_from_the_dataset_side():
-    for path in (ROOT / "model").rglob("*.py"):
-        taken = {name.split(".")[1] for name in imported(path) if name.startswith("pipeline.")}
-        assert taken <= OF_PIPELINE_FOR_MODEL, f"{path.relative_to(ROOT)} imports {taken}"
+@pytest.mark.parametrize("room", DOORS)
+def test_every_name_that_a_door_hands_on_is_taken_by_somebody(room):
+    texts = [
+        path.read_text()
+        for path in (*all_files(), *(ROOT / "benchmarks").rglob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+        if not path.is_relative_to(ROOT.joinpath(*room.split(".")))
+    ]
+    taken = " ".join(re.findall(rf"from {room}(?:\.\w+)? import \(?([^()]*?)(?:\)|\n(?!    ))", "\n".join(texts)))
+    for name in importlib.import_module(room).__all__:
+        assert re.search(rf"\b{name}\b", taken), f"{room}: nobody takes {name}"
+
+
+def test_contributing_draws_the_rooms_in_their_order():
+    drawn = re.search(r"```\n(stages.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)[1]
+    for package in ("pipeline", "model"):
+        part = drawn[drawn.index(f"{package}/") :]
+        places = [part.index(f" {room.split('.')[1]} ") for room in ORDER if room in DOORS and room.startswith(package)]
+        assert places == sorted(places, reverse=True), "drawn from the top down"
 
 
 def test_there_is_a_stage_a_file_and_a_section_of_each_name():
@@ -56,10 +175,27 @@ def test_the_names_of_sections_are_those_of_the_whole_schema():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_exactly_the_code_it_is_made_of(stage):
-    declared = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+def test_a_stage_depends_on_exactly_the_rooms_it_imports(stage):
+    # configs only says which values are allowed, and the values are a stage's `params`; progress only shows.
+    rooms = rooms_behind(f"stages.{stage}") - {"configs", "pipeline.progress", "stages", *PACKAGES}
+    wanted = {f"stages/{stage}.py"} | {file_or_folder(room) for room in rooms}
+    declared = {dep for dep in STAGES[stage]["deps"] if dep.split("/")[0] in PACKAGES}
+    assert declared == wanted
 
-    assert declared == {path.as_posix() for path in source_files(f"stages.{stage}")}
+
+def file_or_folder(room: str) -> str:
+    path = room.replace(".", "/")
+    return path if (ROOT / path).is_dir() else f"{path}.py"
+
+
+@pytest.mark.parametrize("module", ["pipeline.changes.inpaint", "pipeline.changes.synth", "model.training.run"])
+def test_what_makes_a_result_is_made_of_no_display_and_no_schedule(module):
+    files = {path.as_posix() for path in source_files(module)}
+    assert module.replace(".", "/") + ".py" in files
+    assert not any(
+        re.search(r"progress\.py|cluster|pictures|display|report|stages|configs", name)
+        for name in files - {"model/training/progress.py"}
+    )
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))

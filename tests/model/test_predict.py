@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from configs.errors import BadRequest
-from model.engine import to_batch
-from model.export import export
-from model.metauas import MetaUAS
+from model.inference.engine import to_batch
+from model.inference.onnx_file import write_onnx
+from model.metauas.few_shot import compare_many
+from model.metauas.network import MetaUAS
 from model.predict import find_images, heat_map, main, name_outputs
-from model.prompts import compare_many
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
-from tests.model.test_fast import lively
+from tests.model.lively import lively
 
 SMALL = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8), "similarity": "cosine"}
 
@@ -119,7 +119,7 @@ def test_bfloat16_gives_nearly_the_same(folder, network):
 
 
 def test_the_onnx_file_gives_the_same_maps(folder, network):
-    export(network, folder / "metauas.onnx", 64, shared_prompt=True)
+    write_onnx(network, folder / "metauas.onnx", 64, shared_prompt=True)
     common = {"prompt": "normal", "query": "query/hole"}
     call(folder, "--npy", "--size", "64", out="torch", **common)
     call(folder, "--npy", out="onnx", checkpoint="metauas.onnx", **common)

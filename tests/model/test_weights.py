@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from configs.errors import BadRequest
-from model.metauas import MetaUAS
+from model.metauas.network import MetaUAS
 from model.weights import describe, main
 from tests.model.checkpoints import save_checkpoint
 from tests.model.published_file import filled, published_shapes

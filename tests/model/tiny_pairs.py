@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.shard_writer import NewPair, write_shard
-from pipeline.shards import NO_DONOR, write_manifest
+from pipeline.shards.format import NO_DONOR, write_manifest
+from pipeline.shards.writer import NewPair, write_shard
 
 
 def square_pairs(count: int, side_px: int, seed: int) -> Iterator[NewPair]:

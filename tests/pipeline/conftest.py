@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from configs.everything import Everything
-from pipeline.inpaint import build_inpainted_shard, plan_inpainted
-from pipeline.shards import Manifest, write_manifest
-from pipeline.sources import Sources
-from pipeline.synth import build_pair_shard, plan_pairs
+from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
+from pipeline.changes.sources import Sources
+from pipeline.changes.synth import build_pair_shard, plan_pairs
+from pipeline.shards.format import Manifest, write_manifest
 from tests.pipeline import tiny
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from configs.errors import BadRequest, Failure
 from pipeline.inspect import describe, main
-from pipeline.shard_writer import NewPair, write_shard
-from pipeline.shards import open_shard, shard_path
+from pipeline.shards.format import open_shard, shard_path
+from pipeline.shards.writer import NewPair, write_shard
 
 
 def test_the_report_agrees_with_the_arrays(workspace, capsys):

@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from configs.everything import Everything
-from pipeline.coco import read_annotations
-from pipeline.index_build import build_index, choose, write_index
+from pipeline.source.coco import read_annotations
+from pipeline.source.index_build import build_index, choose_images, write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,5 +66,5 @@ def draw_source(folder: Path, count: int = 12) -> None:
 def index_source(folder: Path, root: Path, config: Everything) -> None:
     """Make data/index of a source, as the stage does."""
     annotations = read_annotations(folder / "instances.json")
-    split = choose(sorted(annotations.images), config.index.images, config.index.val_share, config.seed)
+    split = choose_images(sorted(annotations.images), config.index.images, config.index.val_share, config.seed)
     write_index(root, *build_index(annotations, folder / "images", split, config.index.max_unreadable_share))

@@ -16,6 +16,7 @@ import yaml
 from tests.conftest import ROOT
 
 PATIENCE_S = 300
+STAGES = ("scenes", "parts", "index", "inpaint", "synth", "quality", "train", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,16 @@ class Project:
                 section = section[part]
             section[name] = value
         path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+
+def stages_run(shown: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in shown]
+
+
+def stamps(folder: Path) -> dict[Path, int]:
+    """When the pixels of each shard were written; DVC makes links of small files that happen to be equal."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("*.zarr/pair/c/**/*") if path.is_file()}
 
 
 def copy_project(root: Path) -> Project:

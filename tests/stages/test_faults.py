@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.shards import shard_names
+from pipeline.shards.format import shard_names
 from tests.stages.conftest import PATIENCE_S, Project
 from tests.stages.test_store import Service
 

@@ -2,12 +2,8 @@
 
 import pytest
 
-from pipeline.shards import shard_names
-
-
-def stamps(folder):
-    """When the pixels of each shard were written; DVC makes links of small files that happen to be equal."""
-    return {path: path.stat().st_mtime_ns for path in folder.glob("*.zarr/pair/c/**/*") if path.is_file()}
+from pipeline.shards.format import shard_names
+from tests.stages.conftest import stamps
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,9 @@ import json
 
 import pytest
 
-STAGES = ("scenes", "parts", "index", "inpaint", "synth", "quality", "train", "evaluate")
+from tests.stages.conftest import STAGES, stages_run
+
 SCORES = ("I-AUROC", "I-AP", "I-F1max", "P-AUROC", "P-AP", "P-F1max", "AUPRO")
-
-
-def stages_run(shown: str) -> list[str]:
-    return [stage for stage in STAGES if f"Running stage '{stage}'" in shown]
 
 
 def manifest(project) -> dict:

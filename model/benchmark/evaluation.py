@@ -1,0 +1,311 @@
+"""A network on a benchmark: maps and scores of every variant and baseline, under the same prompts and protocol.
+
+Images stream: a few are in memory at a time, and only their pixels' scores are kept (see `model.scores`). Sheets show
+queries that are predicted once more.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from configs.errors import BadRequest
+from configs.evaluate import Evaluate
+from configs.section import height_width
+from model.benchmark.baselines import baselines, patchcore, pixel_difference
+from model.benchmark.cases import Case, best_and_worst, rate
+from model.benchmark.cost import Cost, measure_cost
+from model.benchmark.layouts import GOOD, Category, read_benchmark
+from model.benchmark.methods import EncodeOnce, Method, averaged, network_method
+from model.benchmark.prior import visual_prior
+from model.benchmark.prompt_choice import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
+from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
+from model.encoders import VisualPrior, read_clip
+from model.metauas import MetaUAS, PromptPool
+from model.pictures import Strip, take_turns, to_image
+from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
+from pipeline.progress import track
+from pipeline.spread import spread
+
+NETWORK = "metauas"
+VARIANT_NAMES = {"one": NETWORK, "best": f"{NETWORK}*", "best+clip": f"{NETWORK}*+", "pool": f"{NETWORK} pool"}
+TIMED_BATCH = 8
+PROTOCOLS = {
+    "exact": "nearest masks, exact scores, AUPRO up to FPR 0.3",
+    "paper": "bilinear masks > 0, AUPRO by 200 thresholds, as the published evaluator but never flipped",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method under one choice of prompts, on the queries of one category."""
+
+    name: str  # of the method, in tables
+    method: Method
+    choice: Sequence[Prompts]  # of each query
+    tally: Tally
+
+
+@dataclass
+class Outcome:
+    """All that is told of a checkpoint on a benchmark."""
+
+    network: str  # the method that metrics are about: the first variant
+    notes: list[str]
+    whole: frozenset[str] = frozenset()  # the benchmark's categories, evaluated or not; none if queries were left out
+    rows: list[Row] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    curves: Curves = field(default_factory=Curves)
+    sheets: dict[str, list[Strip]] = field(default_factory=dict)  # by title
+
+
+class Evaluation:
+    """A network, with what it is compared with, on the categories of a benchmark.
+
+    Args:
+        model: in evaluation mode, on its device.
+        settings: the section `evaluate`.
+        seed: of the drawn prompts.
+        device: where to compute.
+
+    Raises:
+        BadRequest: the benchmark is not there, parameters do not go together, or the CLIP weights are missing.
+        Failure: the benchmark is incomplete.
+    """
+
+    def __init__(self, model: MetaUAS, settings: Evaluate, seed: int, device: torch.device) -> None:
+        self.model = model
+        self.settings = settings
+        self.device = device
+        self.size = _size(model, settings)
+        found = read_benchmark(settings.layout, settings.root, settings.lists)
+        self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
+        self.categories = _chosen(found, settings)
+        self.drawn = _drawn(self.categories, settings, seed)
+        encode = EncodeOnce(model.encode)
+        self.network = network_method(model, encode, settings.shots_mean)
+        self.baselines = baselines(encode)
+        self.clip: VisualPrior | None = None
+        if "best+clip" in settings.variants:
+            self.clip = read_clip(settings.clip_weights).to(device)
+        self.matcher = Matcher(model, self.size, settings.protocol, settings.batch_size)
+        self.pools: list[tuple[PromptPool, list[Path]]] = []
+        if "pool" in settings.variants:
+            for drawn in self.drawn:
+                paths = [path for prompts in drawn.values() for path in prompts]
+                self.pools.append((self.matcher.pool(paths), paths))
+
+    def run(self) -> Outcome:
+        """Predict and score everything.
+
+        Raises:
+            Failure: an image or mask cannot be read, or a map holds NaN.
+        """
+        outcome = Outcome(VARIANT_NAMES[self.settings.variants[0]], self._notes(), self.whole)
+        own = len({"best", "best+clip"} & set(self.settings.variants)) + len(self.pools)
+        images = sum(len(category.queries) for category in self.categories)
+        for _ in track(self._steps(outcome), "evaluate images", images * (1 + own)):
+            pass
+        outcome.costs = self._costs()
+        return outcome
+
+    @torch.inference_mode()
+    def _steps(self, outcome: Outcome) -> Iterator[None]:
+        """Evaluate category by category; an item for each image predicted."""
+        found: list[Case] = []
+        repeated: dict[tuple[str, int], list[Row]] = {}  # by method and repetition, a row for each category
+        for category in self.categories:
+            shared, own = self._runs(category)
+            runs = [*own, *shared] if outcome.network != NETWORK else [*shared, *own]
+            main = next(run for run in runs if run.name == outcome.network)
+            found += yield from self._predict(category, shared, own, main)
+            rows: dict[str, list[Row]] = {}
+            for run in runs:
+                of_run = rows.setdefault(run.name, [])
+                scores = run.tally.scores(AUPRO[self.settings.protocol])
+                of_run.append(Row(BENCHMARK, category.name, run.name, len(category.queries), scores))
+                repeated.setdefault((run.name, len(of_run)), []).append(of_run[-1])
+                if self.settings.protocol == "paper":
+                    outcome.notes += _flips(of_run[-1], len(of_run))
+            outcome.rows += map(over_prompts, rows.values())
+            first = {name: next(run.tally for run in runs if run.name == name) for name in rows}  # of several prompts
+            outcome.curves.add(first, main.tally)
+            places = take_turns([query.defect for query in category.queries], self.settings.sheet_rows, GOOD)
+            outcome.sheets[category.name] = [
+                self._strip(category, place, main.method, main.choice[place]) for place in places
+            ]
+        for name in dict.fromkeys(name for name, _ in repeated):
+            means = [over_categories(rows) for (own_name, _), rows in repeated.items() if own_name == name]
+            outcome.rows.append(over_prompts(means))
+        for title, cases in best_and_worst(found, self.settings.sheet_rows).items():
+            outcome.sheets[title] = [
+                self._strip(case.category, case.place, case.method, case.prompts) for case in cases
+            ]
+
+    def _runs(self, category: Category) -> tuple[list[Run], list[Run]]:
+        """The runs whose prompts all queries share, and those in which each query has its own."""
+        variants, shots = self.settings.variants, self.settings.shots
+        methods = ({NETWORK: self.network} if "one" in variants else {}) | self.baselines
+        shared = [
+            (name, method, [drawn[category.name]] * len(category.queries))
+            for drawn in self.drawn
+            for name, method in methods.items()
+        ]
+        own: list[tuple[str, Method, Sequence[Prompts]]] = []
+        if {"best", "best+clip"} & set(variants):
+            best = read_top_list(Path(self.settings.lists), category, shots) if self.settings.lists else None
+            if best is None:
+                normals = category.normals
+                best = self.matcher.match(self.matcher.pool(normals), normals, category, shots)
+            if "best" in variants:
+                own.append((VARIANT_NAMES["best"], self.network, best))
+            if self.clip is not None:
+                own.append((VARIANT_NAMES["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
+        for pool, paths in self.pools:
+            own.append((VARIANT_NAMES["pool"], self.network, self.matcher.match(pool, paths, category, shots)))
+        block = BLOCK // (len(shared) + len(own))  # so that memory does not grow with the number of runs
+        return [Run(*one, Tally(block)) for one in shared], [Run(*one, Tally(block)) for one in own]
+
+    def _predict(
+        self, category: Category, shared: Sequence[Run], own: Sequence[Run], main: Run
+    ) -> Generator[None, None, list[Case]]:
+        """Add every query's maps to the runs' tallies; prompts are encoded once for all queries that they serve."""
+        rated = []
+        work = [(shared, list(range(len(category.queries))))]
+        work += [([run], places) for run in own for places in by_prompts(run.choice)]
+        for runs, places in work:
+            compares = [(run, run.method(self._prompts(run.choice[places[0]]))) for run in runs]
+            for start in range(0, len(places), self.settings.batch_size):
+                some = places[start : start + self.settings.batch_size]
+                seen = [read_seen(category.queries[place], self.size, self.settings.protocol) for place in some]
+                queries = self._to_tensor([one.image for one in seen])
+                for run, compare in compares:
+                    maps = compare(queries).float().cpu().numpy()
+                    self._add(run, category, some, seen, maps)
+                    if run is main:
+                        for shown, one, place in zip(maps, seen, some, strict=True):
+                            rating = rate(shown, one, is_anomalous=category.queries[place].is_anomalous)
+                            rated.append(Case(rating, category, place, run.method, run.choice[place]))
+                yield from (None for _ in some)
+        return rated
+
+    def _add(self, run: Run, category: Category, places: Sequence[int], seen: Sequence[Seen], maps: Maps) -> None:
+        queries = [category.queries[place] for place in places]
+        known = all(one.known for one in seen)
+        run.tally.add(
+            maps,
+            np.stack([one.mask for one in seen]),
+            valid=None if known else np.stack([np.full(one.mask.shape, one.known) for one in seen]),
+            highest=maps.max(axis=(1, 2)),  # of any pixel, whether or not its truth is known
+            labels=np.array([query.is_anomalous for query in queries]),
+            names=[f"{query.path} ({run.name})" for query in queries],
+        )
+
+    def _strip(self, category: Category, place: int, method: Method, paths: Prompts) -> Strip:
+        """Predict one query again: no map is kept while others are scored."""
+        query, prompts = category.queries[place], self._prompts(paths)
+        seen = read_seen(query, self.size, self.settings.protocol)
+        shown = method(prompts)(self._to_tensor([seen.image]))[0].float().cpu().numpy()
+        label = f"{query.defect}\n{query.path.stem}\nscore {shown.max():.2f}"
+        prompt = prompts[0, 0].permute(1, 2, 0).cpu().numpy()
+        return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown)
+
+    def _prompts(self, paths: Prompts) -> Tensor:
+        """Float32 (K, 1, 3, H, W)."""
+        shots = [read_prompt(path, self.size, self.settings.protocol) for path in paths]
+        return self._to_tensor(shots).unsqueeze(1)
+
+    def _to_tensor(self, images: Sequence[npt.NDArray[np.float32]]) -> Tensor:
+        """Float32 (H, W, 3) images as (B, 3, H, W) on the device."""
+        return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).contiguous()
+
+    def _costs(self) -> list[Cost]:
+        """What each method costs on this device, its prompt encoded before."""
+        plain = network_method(self.model)
+        parts: dict[str, tuple[Method, list[nn.Module]]] = {
+            "pixel_difference": (pixel_difference, []),
+            "patchcore": (patchcore(self.model.encode), [self.model.encoder]),
+            NETWORK: (plain, [self.model]),
+        }
+        if self.clip is not None:
+            parts[VARIANT_NAMES["best+clip"]] = (averaged([plain, visual_prior(self.clip)]), [self.model, self.clip])
+        batch = min(TIMED_BATCH, self.settings.batch_size)
+        return [measure_cost(name, method, own, self.size, batch, self.device) for name, (method, own) in parts.items()]
+
+    def _notes(self) -> list[str]:
+        """What has to be known to read the scores."""
+        settings, (height, width) = self.settings, self.size
+        one = f"{settings.shots} prompts a category (mean of {settings.shots_mean})"
+        shots = "one prompt a category" if settings.shots == 1 else one
+        times = "" if len(self.drawn) == 1 else f"; mean ± sample standard deviation over {len(self.drawn)} draws"
+        notes = [
+            f"Protocol {settings.protocol} at {width} x {height} px: {PROTOCOLS[settings.protocol]}.",
+            f"{shots[0].upper()}{shots[1:]}, {'as listed' if settings.prompts else 'drawn by seed'}{times}.",
+        ]
+        if self.model.size not in (None, self.size):
+            notes.append("The network learned at {1} x {0} px.".format(*self.model.size))
+        if {"best", "best+clip"} & set(settings.variants):
+            notes.append(
+                f"{VARIANT_NAMES['best']}: each query with its best match among all normal images of its category."
+            )
+        if "best+clip" in settings.variants:
+            notes.append(f"{VARIANT_NAMES['best+clip']}: averaged with WinCLIP+'s visual prior (ViT-B-16-plus-240).")
+        if "pool" in settings.variants:
+            notes.append(
+                f"{VARIANT_NAMES['pool']}: the category is not told; the best match of all categories' prompts."
+            )
+        if settings.limit:
+            notes.append(f"At most {settings.limit} queries a category: not comparable with whole benchmarks.")
+        return notes
+
+
+def _flips(row: Row, repetition: int) -> list[str]:
+    """Where the published evaluator would have printed 1 - AUROC."""
+    scores = {"I-AUROC": row.scores.i_auroc, "P-AUROC": row.scores.p_auroc}
+    return [
+        f"{row.category}, {row.method}, prompt {repetition}: {name} {100 * value:.1f} is below 50; the published"
+        f" evaluator would have printed {100 - 100 * value:.1f}."
+        for name, value in scores.items()
+        if value < 0.5
+    ]
+
+
+def _size(model: MetaUAS, settings: Evaluate) -> tuple[int, int]:
+    if settings.size_px is not None:
+        return height_width(settings.size_px)
+    if model.size is None:
+        raise BadRequest("the checkpoint does not say at which size it was trained; set evaluate.size_px (--size)")
+    return model.size
+
+
+def _chosen(found: Sequence[Category], settings: Evaluate) -> list[Category]:
+    categories = {category.name: category for category in found}
+    missing = sorted(set(settings.categories or ()) - categories.keys())
+    if missing:
+        raise BadRequest(f"{settings.root}: no category {missing[0]}; there are {', '.join(categories)}")
+    return [_limited(categories[name], settings.limit) for name in settings.categories or categories]
+
+
+def _limited(category: Category, limit: int | None) -> Category:
+    """At most `limit` of a category's queries, evenly spread over its kinds of defect."""
+    count = len(category.queries)
+    places = spread(count, limit or count)
+    return replace(category, queries=tuple(category.queries[place] for place in places))
+
+
+def _drawn(categories: Sequence[Category], settings: Evaluate, seed: int) -> list[Mapping[str, Prompts]]:
+    """The prompts of each category, as often as they are drawn."""
+    if settings.prompts is not None:
+        if settings.shots != 1:
+            raise BadRequest(
+                f"evaluate.shots = {settings.shots}, but a file of prompts names one image a category; drop one"
+            )
+        return [read_prompts(Path(path), categories) for path in settings.prompts]
+    return [
+        {category.name: draw_prompts(category, seed, repetition, settings.shots) for category in categories}
+        for repetition in range(settings.seeds)
+    ]

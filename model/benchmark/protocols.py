@@ -1,0 +1,123 @@
+"""The two protocols: how images and masks reach the size they are scored at.
+
+    exact   images by pixel areas (to shrink) or bilinearly, masks by the nearest pixel; exact AUPRO up to FPR 0.3
+    paper   as the published evaluator: both bilinearly with aligned corners and without a filter, every trace of a
+            mask counts as anomalous (which widens regions by about a pixel); AUPRO by 200 thresholds
+
+Nothing is resized back: scores are at the network's size, in both.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from configs.errors import Failure
+from model.benchmark.layouts import WANTED, Query
+from model.scores import Aupro
+from pipeline.arrays import Image, Mask
+
+Protocol = Literal["exact", "paper"]
+AUPRO: dict[Protocol, Aupro] = {"exact": "exact", "paper": "200 thresholds"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A query as it is scored, H x W pixels."""
+
+    image: npt.NDArray[np.float32]  # (H, W, 3) RGB in [0, 1]
+    mask: Mask  # (H, W)
+    known: bool  # whether the mask tells the truth; False for an anomalous image without one
+
+
+def read_prompt(path: Path, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
+    """Read a normal image, float32 (H, W, 3) RGB in [0, 1] at `size` = (H, W)."""
+    return resize_image(read_image(path), size, protocol)
+
+
+def read_seen(query: Query, size: tuple[int, int], protocol: Protocol) -> Seen:
+    """Read a query and its mask at `size` = (H, W).
+
+    Raises:
+        Failure: a file cannot be read, or the mask has another size than its image.
+    """
+    image, mask = read_query(query)
+    known = query.mask_path is not None or not query.is_anomalous
+    return Seen(resize_image(image, size, protocol), resize_mask(mask, size, protocol), known)
+
+
+def read_image(path: Path) -> Image:
+    """Read an image as RGB uint8 (H, W, 3); grey ones are repeated, alpha is dropped.
+
+    The EXIF orientation is ignored: masks are drawn on the stored pixels and carry none, and turning the image alone
+    would part the two.
+
+    Raises:
+        Failure: the file is missing or is not an image.
+    """
+    return cv2.cvtColor(_decode(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+def read_query(query: Query) -> tuple[Image, Mask]:
+    """Read a query, RGB uint8 (H, W, 3), and its mask, bool (H, W), all False for a normal one.
+
+    Raises:
+        Failure: a file cannot be read, or the mask has another size than its image.
+    """
+    image = read_image(query.path)
+    if query.mask_path is None:
+        return image, np.zeros(image.shape[:2], np.bool_)
+    mask = _decode(query.mask_path, cv2.IMREAD_GRAYSCALE) > 0
+    if mask.shape != image.shape[:2]:
+        raise Failure(
+            f"{query.mask_path}: mask is {_size(mask.shape)}, its image {query.path} is {_size(image.shape)}; "
+            "wanted the same size"
+        )
+    return image, mask
+
+
+def resize_image(image: Image, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
+    """Stretch RGB uint8 (h, w, 3) to float32 (H, W, 3) in [0, 1], `size` = (H, W)."""
+    height, width = size
+    if protocol == "paper":
+        return _bilinear(image.astype(np.float32) / 255, size)
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.astype(np.float32) / 255
+
+
+def resize_mask(mask: Mask, size: tuple[int, int], protocol: Protocol) -> Mask:
+    """Stretch bool (h, w) to `size` = (H, W)."""
+    if protocol == "paper":
+        return _bilinear(mask[..., None].astype(np.float32), size)[..., 0] > 0
+    height, width = size
+    # INTER_NEAREST would take the pixel up and to the left of the centre and so shift the mask against its image.
+    return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+
+
+def _bilinear(pixels: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Float32 (h, w, C) -> (H, W, C), the corners' centres aligned and nothing averaged."""
+    planes = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, C, h, w)
+    resized = F.interpolate(planes, size, mode="bilinear", align_corners=True, antialias=False)
+    return resized.squeeze(0).permute(1, 2, 0).numpy()
+
+
+def _decode(path: Path, flags: int) -> Image:
+    try:
+        # Decoding bytes, unlike `cv2.imread`, tells a missing file from a broken one and prints no warning.
+        stored = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
+    pixels = cv2.imdecode(stored, flags | cv2.IMREAD_IGNORE_ORIENTATION) if stored.size else None
+    if pixels is None:
+        raise Failure(f"{path}: not an image ({stored.size} bytes); wanted {WANTED}")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]} px"

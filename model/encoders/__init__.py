@@ -1,0 +1,17 @@
+"""Where features come from, and reading weights without running code from them."""
+
+from model.encoders.backbone import STRIDES, Encoder, Preprocessing
+from model.encoders.clip import WINDOWS, VisualPrior, read_clip
+from model.encoders.weight_files import check_keys, read_torch, read_weights
+
+__all__ = [
+    "STRIDES",
+    "WINDOWS",
+    "Encoder",
+    "Preprocessing",
+    "VisualPrior",
+    "check_keys",
+    "read_clip",
+    "read_torch",
+    "read_weights",
+]

@@ -1,0 +1,15 @@
+"""A network, or its ONNX file, with its prompts as one function of queries."""
+
+from model.inference.engine import Predictor, Speed, Together, open_engine, stretch, to_batch
+from model.inference.onnx_file import square_size, write_onnx
+
+__all__ = [
+    "Predictor",
+    "Speed",
+    "Together",
+    "open_engine",
+    "square_size",
+    "stretch",
+    "to_batch",
+    "write_onnx",
+]

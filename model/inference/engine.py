@@ -1,0 +1,138 @@
+"""A network, or the ONNX file of one, with its prompts: a function of queries."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from configs.errors import BadRequest
+from model.benchmark import read_image, resize_image
+from model.encoders import STRIDES
+from model.fast import for_inference
+from model.inference.onnx_file import open_onnx, square_size
+from model.metauas import MetaUAS, PromptPool, compare_many, pooled
+from pipeline.arrays import Image
+
+Together = Literal["maps", "features", "best"]
+Predictor = Callable[[Tensor], Tensor]  # queries float32 (B, 3, H, W) in [0, 1] -> probability (B, 1, H, W)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How a network is run. Results are those of float32 but for `bf16`, which is good to about 0.01."""
+
+    device: str = "cpu"
+    bf16: bool = False
+    compiled: bool = False  # by torch.compile: minutes once, worth it for many images
+
+
+def to_batch(images: Sequence[Image], size: tuple[int, int]) -> Tensor:
+    """RGB uint8 images of any sizes -> float32 (B, 3, H, W) in [0, 1], stretched to `size` = (H, W)."""
+    return torch.stack([torch.from_numpy(resize_image(image, size, "paper")).permute(2, 0, 1) for image in images])
+
+
+def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: Speed, batch_size: int) -> Predictor:
+    """Predictor queries with `prompts` float32 (k, 3, H, W), encoded once; `network` is changed to its fast form.
+
+    Args:
+        network: in evaluation mode.
+        prompts: normal images.
+        together: of several prompts, whether their "maps" or aligned "features" are averaged, or each query takes the
+            "best", the most similar.
+        speed: device and precision.
+        batch_size: of encoding the prompts.
+    """
+    device = torch.device(speed.device)
+    network = for_inference(network.to(device))
+    if speed.compiled:
+        network.encoder.compile()
+        network.decoder.compile()
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=speed.bf16)
+    with torch.inference_mode(), precision:
+        pool = PromptPool.build(network, prompts, batch_size=batch_size) if together == "best" else None
+        features = [] if pool else [network.encode(prompt[None].to(device)) for prompt in prompts]
+
+    @torch.inference_mode()
+    def run_network(queries: Tensor) -> Tensor:
+        with precision:
+            query = network.encode(queries.to(device))
+            if pool:
+                return network.compare(pool.features(pool.best(pooled(query)).squeeze(1)), query).sigmoid().cpu()
+            return compare_many(network, features, query, "features" if together == "features" else "maps").cpu()
+
+    return run_network
+
+
+def onnx_compare(path: Path, prompts: Tensor, together: Together) -> Predictor:
+    """As `torch_compare`, by a file of `model.export`; several prompts only by mean of maps.
+
+    Raises:
+        BadRequest: other use of several prompts, or no such file.
+    """
+    if len(prompts) > 1 and together != "maps":
+        raise BadRequest(f"{path}: an ONNX file gives maps only; pass --together maps, or the checkpoint")
+    opened = open_onnx(path)
+    shared = opened.get_inputs()[0].shape[0] == 1
+
+    def run_file(queries: Tensor) -> Tensor:
+        maps = []
+        for prompt in prompts:
+            sides = prompt.expand(1 if shared else len(queries), -1, -1, -1)
+            maps.append(opened.run(None, {"prompt": sides.numpy(), "query": queries.numpy()})[0])
+        return torch.from_numpy(np.mean(maps, axis=0))
+
+    return run_file
+
+
+def open_engine(
+    path: Path, prompts: Sequence[Path], side: int | None, together: Together, speed: Speed, batch_size: int
+) -> tuple[Predictor, tuple[int, int]]:
+    """A network or ONNX file with its prompts.
+
+    Args:
+        path: a checkpoint that `MetaUAS.from_checkpoint` reads, or a file of `model.export` that ends in .onnx.
+        prompts: normal images.
+        side: in pixels, of the square that images are stretched to; None: the network's own.
+        together: see `torch_compare`.
+        speed: device and precision; an ONNX file knows the CPU and float32 only.
+        batch_size: of encoding the prompts.
+
+    Returns:
+        The comparison, and the size (H, W) that it works at.
+
+    Raises:
+        BadRequest: what is asked for does not go together with the file.
+        Failure: a prompt cannot be read.
+    """
+    if not path.is_file():
+        raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/metauas/best.ckpt")
+    if path.suffix == ".onnx":
+        if speed != Speed():
+            raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
+        height, width = open_onnx(path).get_inputs()[1].shape[2:]
+        if side not in (None, height):
+            raise BadRequest(f"--size {side}: {path} is for {height} x {width} px; leave it out, or export again")
+        return onnx_compare(path, to_batch([read_image(p) for p in prompts], (height, width)), together), (
+            height,
+            width,
+        )
+    if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
+        raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
+    try:
+        torch.empty(0, device=speed.device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadRequest(f"--device {speed.device}: {str(error).splitlines()[0]}") from None
+    network = MetaUAS.from_checkpoint(path)
+    size = (side, side) if side else network.size or (square_size(network),) * 2
+    images = to_batch([read_image(prompt) for prompt in prompts], size)
+    return torch_compare(network, images, together, speed, batch_size), size
+
+
+def stretch(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, corners on corners, as their images were (`resize_image`)."""
+    return F.interpolate(images, size, mode="bilinear", align_corners=True)

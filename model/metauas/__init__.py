@@ -1,0 +1,22 @@
+"""MetaUAS: the network, its published weights, and what it does with several normal prompts."""
+
+from model.metauas.decoder import SCSE, Block, UNetDecoder
+from model.metauas.few_shot import How, compare_many
+from model.metauas.network import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX, MetaUAS
+from model.metauas.pool import PromptPool, pooled
+from model.metauas.published import is_published
+
+__all__ = [
+    "CHECKPOINT",
+    "CHECKPOINT_VERSION",
+    "SCSE",
+    "STATE_PREFIX",
+    "Block",
+    "How",
+    "MetaUAS",
+    "PromptPool",
+    "UNetDecoder",
+    "compare_many",
+    "is_published",
+    "pooled",
+]

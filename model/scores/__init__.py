@@ -1,0 +1,22 @@
+"""Anomaly maps and masks in, numbers out; no torch."""
+
+from model.scores.curves import Curves
+from model.scores.metrics import BLOCK, NAMES, Aupro, Maps, Tally, average_precision
+from model.scores.results import ALL, BENCHMARK, MEAN, Row, over_categories, over_prompts, pixel_level
+
+__all__ = [
+    "ALL",
+    "BENCHMARK",
+    "BLOCK",
+    "MEAN",
+    "NAMES",
+    "Aupro",
+    "Curves",
+    "Maps",
+    "Row",
+    "Tally",
+    "average_precision",
+    "over_categories",
+    "over_prompts",
+    "pixel_level",
+]

@@ -1,0 +1,153 @@
+"""One step of learning: the loss of a batch over all devices, its gradient in parts, and the update."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from configs.train import Train
+from model.fast import with_fast_encoder
+from model.metauas import MetaUAS
+from model.training.augment import Prepared, prepare
+from model.training.feed import Batch
+from model.training.plan import FOR_NETWORK
+
+WARM_UP_SHARE = 0.05  # of the steps of the cosine schedule
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a step leaves behind, on the device and perhaps not computed yet."""
+
+    loss: Tensor  # float32 (), of the whole batch
+    of_pairs: Tensor  # float32 (B,), sums over the pixels of this device's pairs
+
+
+class Learner:
+    """A network, its optimiser and the recipe (paper, section 3.4 and appendix A), on one of several devices.
+
+    The loss of a batch is the mean over its valid pixels on all devices, and its gradient is summed over the parts of
+    `device_batch` pairs and over the devices: both are those of the whole batch, however it is split. What a split does
+    change is batch normalisation, whose statistics are those of a part. After a step all devices hold the same weights
+    and running statistics.
+
+    Gradients are summed by hand instead of by DistributedDataParallel, which averages the devices' means: that is
+    another loss where they have different numbers of valid pixels, and it fails on parameters that no gradient reaches.
+
+    Args:
+        network: what learns, on the device already.
+        recipe: section `train` of the parameters.
+        seed: of the views and of the network's own draws.
+        steps: of the whole run, for the schedule.
+        fabric: the devices.
+    """
+
+    def __init__(self, network: MetaUAS, recipe: Train, seed: int, steps: int, fabric: Fabric) -> None:
+        self.network = network
+        self.recipe = recipe
+        self.seed = seed
+        self.steps = steps
+        self.fabric = fabric
+        self._forward: Callable[[Tensor, Tensor], Tensor] = network
+        if recipe.compile:
+            self._forward = torch.compile(network)
+        elif fabric.device.type == "cpu" and recipe.precision == 32 and network.encoder.frozen:
+            # What is learned is the same but for rounding; a CPU spends a fifth of a step in the encoder otherwise.
+            self._forward = with_fast_encoder(network)
+        self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        aligning = set(network.alignment.parameters())
+        groups = [
+            {"params": [parameter for parameter in self._learnable if parameter not in aligning], "share": 1.0},
+            {
+                "params": [parameter for parameter in self._learnable if parameter in aligning],
+                "share": recipe.alignment_lr_share,
+            },
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+    def step(self, batch: Batch, epoch: int, number: int, step: int) -> Learned:
+        """Learn from this device's share of a batch.
+
+        Args:
+            batch: on the device.
+            epoch: from 1.
+            number: of the batch in its epoch, from 0.
+            step: of the whole run, from 0.
+        """
+        # The network's own draws (dropout) depend on the place in the run, so a resumed run repeats them.
+        key = [self.seed, epoch, number, FOR_NETWORK + self.fabric.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        views = self.views(batch, epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        valid = self._over_devices(views.valid.sum()).clamp(min=1)
+        of_pairs = []
+        for part in split(views, self.recipe.device_batch):
+            with self.fabric.autocast():
+                logits = self._forward(part.prompt, part.query)
+            sums = (pixel_losses(logits, part) * part.valid).sum(dim=(1, 2, 3))
+            (sums.sum() / valid).backward()  # type: ignore[no-untyped-call]
+            of_pairs.append(sums.detach())
+        self._agree()
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._learnable, self.recipe.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr * group["share"] * self._share_of_lr(step)
+        self.optimizer.step()
+        losses = torch.cat(of_pairs)
+        return Learned(self._over_devices(losses.sum() / valid), losses)
+
+    def views(self, batch: Batch, epoch: int) -> Prepared:
+        """What the network sees of a batch in `epoch`."""
+        return prepare(batch, self.recipe.augment, self.seed, epoch, self.recipe.unchanged_share)
+
+    def _share_of_lr(self, step: int) -> float:
+        return cosine(step, self.steps) if self.recipe.schedule == "cosine" else 1.0
+
+    def _agree(self) -> None:
+        """Sum the gradients over the devices, and average what batch normalisation remembers."""
+        if self.fabric.world_size == 1:
+            return
+        for parameter in self._learnable:
+            if parameter.grad is not None:
+                parameter.grad = self._over_devices(parameter.grad)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.training:
+                for statistic in (module.get_buffer("running_mean"), module.get_buffer("running_var")):
+                    statistic.copy_(self._over_devices(statistic) / self.fabric.world_size)
+
+    def _over_devices(self, value: Tensor) -> Tensor:
+        """The sum of `value` over the devices."""
+        return value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
+
+
+def split(views: Prepared, most: int | None) -> Sequence[Prepared]:
+    """`views` in parts of at most `most` pairs; in one if that is None."""
+    if most is None:
+        return [views]
+    everything = (views.prompt, views.query, views.mask, views.valid)
+    parts = zip(*(torch.split(values, most) for values in everything), strict=True)
+    return [Prepared(*part) for part in parts]
+
+
+def pixel_losses(logits: Tensor, views: Prepared) -> Tensor:
+    """Binary cross-entropy of each pixel (Eq. 7), also of those that are not valid: float32 (B, 1, H, W)."""
+    return F.binary_cross_entropy_with_logits(logits, views.mask.float(), reduction="none")
+
+
+def mean_loss(logits: Tensor, views: Prepared) -> Tensor:
+    """The mean of `pixel_losses` over the valid pixels."""
+    return (pixel_losses(logits, views) * views.valid).sum() / views.valid.sum().clamp(min=1)
+
+
+def cosine(step: int, steps: int) -> float:
+    """Share of the full learning rate at `step` of `steps`: up in a straight line, down to zero along a cosine."""
+    warm_up = max(1, round(WARM_UP_SHARE * steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))

@@ -1,0 +1,245 @@
+"""The loop of a run: epochs of steps, what is looked at after each, and what is written when."""
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed
+from torch.utils.data import default_collate
+
+from configs.errors import Failure
+from model.training.checkpoints import save_best, save_last
+from model.training.display import Display, Pace
+from model.training.feed import Batch, Feed
+from model.training.learner import Learned, Learner
+from model.training.live_curves import add_point, write_curves
+from model.training.pairs import PairDataset
+from model.training.progress import Progress, best_epoch, describe_epoch
+from model.training.sheets import write_augmented, write_predictions
+from model.training.validate import attention, false_positives, validate
+from pipeline.spread import spread
+
+SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
+PICTURES = "pictures"  # folder beside the curves
+SHEET_PAIRS = 8
+UNCHANGED_PAIRS = 64  # val pairs whose originals are looked at for false alarms after each epoch
+ATTENTION_PAIRS = 4  # val pairs whose attention is measured after each epoch
+NAMED_PAIRS = 8  # in an error; the rest are counted
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """A step whose loss has not been looked at yet."""
+
+    learned: Learned
+    batch: Batch
+
+
+class Loop:
+    """Runs `learner` over `feed` from where `progress` stands.
+
+    The first of several devices validates and writes; the others wait for it.
+
+    Args:
+        learner: what learns.
+        feed: this device's batches.
+        validation: the pairs to validate on.
+        progress: how far the run has come; kept up to date.
+        out: folder of the checkpoints.
+        curves: folder of DVCLive's tables and of the pictures.
+        facts: plain values that every checkpoint carries beside the weights.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        feed: Feed,
+        validation: PairDataset,
+        progress: Progress,
+        out: Path,
+        curves: Path,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.learner = learner
+        self.recipe = learner.recipe
+        self.fabric = learner.fabric
+        self.feed = feed
+        self.validation = validation
+        self.progress = progress
+        self.out = out
+        self.curves = curves
+        self.facts = facts
+        self.epochs = math.ceil(learner.steps / len(feed.batch_sizes))
+        self.select_by = SELECT_BY[self.recipe.select_by]
+        self.pace = Pace()
+        self._end_of_work: torch.cuda.Event | None = None
+        at_once = min(self.recipe.batch_size // self.recipe.devices, self.recipe.device_batch or self.recipe.batch_size)
+        self._validation_feed = Feed(validation, at_once, workers=self.recipe.loader_workers)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step was made and its epoch closed."""
+        return self.progress.step >= self.learner.steps and not self.progress.batch
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the device that validates and writes."""
+        return bool(self.fabric.is_global_zero)
+
+    def run(self) -> None:
+        """Go on to the end.
+
+        Raises:
+            Failure: the loss is not finite, or nothing changes in the validation pairs.
+        """
+        if self.leads:
+            # As far as the checkpoint knows them: what a killed run logged past it is drawn again.
+            self._live = write_curves(self.curves, self.progress.history)
+            if not self.progress.step:
+                shutil.rmtree(self.curves / PICTURES, ignore_errors=True)  # of another run
+            self._draw_augmented()
+        if self.finished:
+            self._say(f"train: {self.out} holds this run, finished; nothing to do. {self._best()}")
+            return
+        while not self.finished:
+            self._learn_epoch()
+            self._close_epoch()
+        self._say(f"train: {self.pace} in {self.pace.seconds:.0f} s of training. {self._best()}")
+
+    def _learn_epoch(self) -> None:
+        """Learn from what is left of the epoch."""
+        progress, learner = self.progress, self.learner
+        epoch = progress.epoch
+        learner.network.train()
+        batches = islice(self.feed.epoch(epoch, progress.batch), learner.steps - progress.step)
+        pending: _Pending | None = None
+        with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.leads) as display:
+            # A loss is waited for when the next batch has been fetched, so that a GPU works while the CPU reads.
+            for batch in self.pace.waiting(batches, self._is_busy):
+                self._settle(pending, display)
+                batch = self._to_device(batch)
+                pending = _Pending(learner.step(batch, epoch, progress.batch, progress.step), batch)
+                self._mark_end_of_work()
+            self._settle(pending, display)
+
+    def _settle(self, pending: _Pending | None, display: Display) -> None:
+        """Wait for a step, count it, and write a checkpoint where one is due."""
+        if pending is None:
+            return
+        progress = self.progress
+        loss = float(pending.learned.loss)
+        if not math.isfinite(loss):
+            raise self._failure(loss, pending)
+        progress.add(loss, self.feed.batch_sizes[progress.batch])
+        self.pace.pairs += self.feed.batch_sizes[progress.batch - 1]
+        display.update(progress.pairs, progress.loss / progress.pairs, self.pace)
+        if progress.step % self.recipe.checkpoint_steps == 0 and self.leads:
+            save_last(self.out, self.learner, progress, self.facts)
+
+    def _failure(self, loss: float, pending: _Pending) -> BaseException:
+        """Name the pairs whose own loss is not finite, on whatever device; one device is enough to say it."""
+        broken = ~torch.isfinite(pending.learned.of_pairs)
+        indices, images = (pending.batch[name][broken].tolist() for name in ("index", "image_id"))
+        places = zip(map(self.feed.dataset.place, indices), images, strict=True)
+        names = self._of_all_devices([f"{shard}[{row}] (image {image})" for (shard, row), image in places])
+        if not self.leads:
+            return SystemExit(Failure.status)
+        shown = ", ".join(names[:NAMED_PAIRS]) or "of which none alone is to blame"
+        more = f" and {len(names) - NAMED_PAIRS} more" if len(names) > NAMED_PAIRS else ""
+        return Failure(
+            f"train: the loss is {loss} in epoch {self.progress.epoch}, batch {self.progress.batch + 1}, on pairs"
+            f" {shown}{more}; lower train.lr, or look at a pair's shard with python -m pipeline.inspect"
+        )
+
+    def _close_epoch(self) -> None:
+        """Validate and write; the last checkpoint comes last, so a kill in between repeats what was not written."""
+        progress, learner = self.progress, self.learner
+        point = self.fabric.broadcast(self._validate() if self.leads else {})
+        progress.close_epoch(point)
+        epoch = len(progress.history)
+        if self.leads:
+            add_point(self._live, epoch, progress.history[-1])
+            every = self.recipe.sheet_epochs
+            if every is not None and (epoch % every == 0 or self.finished):
+                self._draw_predictions(epoch)
+            if best_epoch(progress.history, self.select_by) == epoch:
+                save_best(self.out, learner, progress, self.facts)
+            save_last(self.out, learner, progress, self.facts)
+        self._say(f"epoch {epoch}/{self.epochs}: {describe_epoch(progress.history[-1])}, {self.pace}")
+
+    def _validate(self) -> dict[str, float]:
+        network, augment, seed = self.learner.network.eval(), self.recipe.augment, self.learner.seed
+        unchanged = spread(len(self.validation), UNCHANGED_PAIRS)
+        at_once = max(self._validation_feed.batch_sizes)
+        with self.fabric.autocast():
+            point = validate(network, map(self._to_device, self._validation_feed.epoch(1)), augment, seed)
+            point |= false_positives(network, self._read(unchanged, at_once), augment, seed)
+            for batch in self._read(unchanged[:ATTENTION_PAIRS], ATTENTION_PAIRS):
+                point |= attention(network, batch, augment, seed)
+        return point
+
+    def _draw_augmented(self) -> None:
+        """Draw the first pairs of the first epoch."""
+        batch = next(
+            Feed(self.feed.dataset, SHEET_PAIRS, buffer=self.recipe.shuffle_pairs, seed=self.learner.seed).epoch(1)
+        )
+        write_augmented(self.curves / PICTURES / "augmented.png", batch, self.learner.views(batch, 1))
+
+    def _draw_predictions(self, epoch: int) -> None:
+        places = spread_over(self.validation.kinds(), SHEET_PAIRS)
+        names = ["{}\n{}".format(*self.validation.place(place)) for place in places]
+        (batch,) = self._read(places, SHEET_PAIRS)
+        network, augment = self.learner.network.eval(), self.recipe.augment
+        path = self.curves / PICTURES / f"val_epoch_{epoch:03d}.png"
+        write_predictions(path, f"val, epoch {epoch}", network, batch, augment, self.learner.seed, names)
+
+    def _read(self, indices: Sequence[int], at_once: int) -> Iterator[Batch]:
+        for first in range(0, len(indices), at_once):
+            yield self._to_device(
+                default_collate([self.validation[index] for index in indices[first : first + at_once]])
+            )
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return {name: values.to(self.fabric.device, non_blocking=True) for name, values in batch.items()}
+
+    def _mark_end_of_work(self) -> None:
+        if self.fabric.device.type == "cuda":
+            self._end_of_work = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._end_of_work.record()
+
+    def _is_busy(self) -> bool:
+        """Whether a GPU still works on the last step."""
+        end = self._end_of_work
+        return end is not None and not end.query()  # type: ignore[no-untyped-call]
+
+    def _of_all_devices(self, names: list[str]) -> list[str]:
+        if self.fabric.world_size == 1:
+            return names
+        gathered: list[list[str]] = [[]] * self.fabric.world_size
+        torch.distributed.all_gather_object(gathered, names)
+        return [name for some in gathered for name in some]
+
+    def _best(self) -> str:
+        best = best_epoch(self.progress.history, self.select_by)
+        return f"Best epoch {best} of {len(self.progress.history)}: {describe_epoch(self.progress.history[best - 1])}"
+
+    def _say(self, line: str) -> None:
+        if self.leads:
+            print(line, flush=True)
+
+
+def spread_over(kinds: npt.NDArray[np.uint8], most: int) -> list[int]:
+    """At most `most` places in `kinds`, of each kind as many, evenly spread over those of the kind."""
+    present = np.unique(kinds)
+    return [
+        int(places[number])
+        for places in (np.flatnonzero(kinds == kind) for kind in present)
+        for number in spread(len(places), max(1, most // len(present)))
+    ]

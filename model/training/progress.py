@@ -1,0 +1,57 @@
+"""How far a training run has come, and what its epochs were worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+HIGHER_IS_BETTER = {"val/loss": False, "val/pixel_ap/all": True}
+KIND_PREFIX = "val/pixel_ap/"
+UNCHANGED_IMAGES = "val/unchanged/images"
+
+History = list[dict[str, float]]
+
+
+@dataclass
+class Progress:
+    """How far a run has come; with the weights and the optimiser's state, all that it needs to go on."""
+
+    step: int = 0  # batches learned from, over the whole run
+    batch: int = 0  # batches learned from in the epoch that runs
+    pairs: int = 0  # in those, on all devices
+    loss: float = 0.0  # sum over those, each batch weighted by its pairs
+    history: History = field(default_factory=list)  # a point an epoch, from the first
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that runs, from 1."""
+        return len(self.history) + 1
+
+    def add(self, loss: float, pairs: int) -> None:
+        """Count a batch."""
+        self.step += 1
+        self.batch += 1
+        self.pairs += pairs
+        self.loss += loss * pairs
+
+    def close_epoch(self, point: Mapping[str, float]) -> None:
+        """Count an epoch; `point` is what validation found."""
+        self.history.append(dict(sorted({"train/loss": self.loss / self.pairs, **point}.items())))
+        self.batch, self.pairs, self.loss = 0, 0, 0.0
+
+
+def best_epoch(history: Sequence[Mapping[str, float]], select_by: str) -> int:
+    """The epoch, from 1, of the best value; the first of equals."""
+    sign = 1 if HIGHER_IS_BETTER[select_by] else -1
+    values = [sign * point[select_by] for point in history]
+    return values.index(max(values)) + 1
+
+
+def describe_epoch(point: Mapping[str, float]) -> str:
+    """An epoch's point in words."""
+    kinds = ", ".join(
+        f"{name.removeprefix(KIND_PREFIX)} {value:.3f}"
+        for name, value in point.items()
+        if name.startswith(KIND_PREFIX) and name != "val/pixel_ap/all"
+    )
+    losses = f"train loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}"
+    false = f"false alarms on {point[UNCHANGED_IMAGES]:.0%} of unchanged pairs"
+    return f"{losses}, val pixel AP {point['val/pixel_ap/all']:.3f} ({kinds}), {false}"

@@ -1,0 +1,72 @@
+"""Pictures of training: what the augmentation makes of pairs, and what the network says of validation pairs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from configs.train import Augment
+from model.metauas import MetaUAS
+from model.pictures import Strip, tint, write_sheet
+from model.training.augment import Prepared, prepare
+from model.training.feed import Batch
+from model.training.validate import VALIDATION_EPOCH
+from pipeline.arrays import Image
+from pipeline.shards import KINDS
+
+GAP_PX, HEADING_PX = 4, 16
+COLUMNS = ("original", "changed", "prompt", "query", "mask")
+IGNORED_TINT = np.array([40, 90, 200])  # RGB
+
+
+def write_augmented(path: Path, batch: Batch, views: Prepared) -> None:
+    """Draw pairs as they are stored and as the network sees them, a row each, into a PNG.
+
+    The mask lies over the query in red, what loss and scores ignore in blue.
+    """
+    prompts, queries = _images(views.prompt), _images(views.query)
+    rows = []
+    for number, stored in enumerate(batch["pair"].cpu().numpy()):
+        mask, valid = (values[number, 0].cpu().numpy() for values in (views.mask, views.valid))
+        label = tint(queries[number], mask)
+        label = np.where(valid[..., None], label, (label * 0.5 + IGNORED_TINT * 0.5).astype(np.uint8))
+        rows.append(_beside([stored[0], stored[1], prompts[number], queries[number], label]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gap = np.full((GAP_PX, *rows[0].shape[1:]), 255, np.uint8)
+    sheet = np.concatenate([_headings(rows[0].shape[1]), *(part for row in rows for part in (row, gap))][:-1])
+    path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
+
+
+@torch.inference_mode()
+def write_predictions(
+    path: Path, title: str, network: MetaUAS, batch: Batch, augment: Augment, seed: int, names: Sequence[str]
+) -> None:
+    """Draw validation pairs as the network sees them, with their truth and its map, a row each, into a PNG."""
+    views = prepare(batch, augment, seed, VALIDATION_EPOCH)
+    maps = network(views.prompt, views.query).sigmoid().squeeze(1).float().cpu().numpy()
+    truths = (views.mask & views.valid).squeeze(1).cpu().numpy()
+    labels = [f"{KINDS[kind]}\n{name}" for kind, name in zip(batch["kind"].tolist(), names, strict=True)]
+    rows = zip(labels, _images(views.prompt), _images(views.query), truths, maps, strict=True)
+    write_sheet(path, title, [Strip(*row) for row in rows])
+
+
+def _headings(width: int) -> Image:
+    """The names of the columns of a sheet that is `width` pixels wide, on white."""
+    row = np.full((HEADING_PX, width, 3), 255, np.uint8)
+    for number, name in enumerate(COLUMNS):
+        place = (number * (width + GAP_PX) // len(COLUMNS), HEADING_PX - 5)
+        cv2.putText(row, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+    return row
+
+
+def _images(batch: Tensor) -> list[Image]:
+    """Float32 (B, 3, H, W) in [0, 1] as RGB uint8 (H, W, 3) images."""
+    return list((batch.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy().astype(np.uint8, copy=False))
+
+
+def _beside(images: Sequence[Image]) -> Image:
+    gap = np.full((images[0].shape[0], GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([part for image in images for part in (image, gap)][:-1], axis=1)

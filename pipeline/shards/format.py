@@ -1,0 +1,218 @@
+"""The shard: N change pairs in one Zarr v3 group that proves by itself that it is whole and what it was made from.
+
+    data/pairs/manifest.json            what the folder holds; the file whose digest stands for the whole set
+    data/pairs/shard_0003.zarr/
+        zarr.json                       attributes: format, split, seed, parameters, versions, records, digests
+        pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
+        mask      uint8 (N, H, W)       1 where the two differ by intent
+        kind      uint8 (N,)            0 unchanged, 1 inpaint, 2 paste, 3 local
+        image_id  int64 (N,)            COCO id of the original
+        donor_id  int64 (N,)            image the pasted object or the texture came from, -1 if none
+
+and what else a stage keeps, uint8 (N, H, W). Both images of a pair lie in one chunk, so zstd finds the unchanged part
+of the second in the first. Each array is one file (sharding codec) with one writer (`pipeline/shards/writer.py`): two
+writers on one Zarr shard lose data silently (zarr-python #3682).
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from configs.errors import BadRequest, Failure
+from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
+
+FORMAT, FORMAT_VERSION = "metauas-pairs", 1
+KINDS = ("unchanged", "inpaint", "paste", "local")
+UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
+ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
+NO_DONOR = -1
+MANIFEST = "manifest.json"
+ATTRIBUTES = "zarr.json"  # of a shard: the last file written
+RECORDS = "records"
+# The Rust codec pipeline reads pairs about four times faster. One thread: the processes around it are the parallelism.
+CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard opened for reading; nothing but its attributes is in memory until a run of pairs is asked for.
+
+    Index single pairs (`shard.pair[7]`) or runs of them (`shard.pair[32:64]`): scattered (fancy) indexing is 50 times
+    slower.
+    """
+
+    pair: zarr.Array[Any]
+    mask: zarr.Array[Any]
+    kind: zarr.Array[Any]
+    image_id: zarr.Array[Any]
+    donor_id: zarr.Array[Any]
+    extra: dict[str, zarr.Array[Any]]  # what else a stage keeps, uint8 (N, H, W), by name
+    attributes: dict[str, Any]
+
+    @property
+    def entry(self) -> "ShardEntry":
+        """What the manifest says of this shard."""
+        return ShardEntry(**self.attributes["entry"])
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """What the manifest says of one shard."""
+
+    name: str  # "shard_0003"
+    split: str  # "train" or "val"
+    pairs: int
+    kinds: dict[str, int]  # kind -> number of pairs
+    outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
+    fingerprint: str  # of everything the shard was made from
+    sha256: str  # of its arrays and records
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The content of manifest.json."""
+
+    shards: tuple[ShardEntry, ...]
+    kinds: dict[str, int]
+    kind_shares: dict[str, float]
+    outcomes: dict[str, int]
+    store: str | None  # URL of the shards; None: they lie beside the manifest
+
+    def where(self, root: Path) -> Where:
+        """The place of the shards, `root` being the folder of the manifest."""
+        return self.store or root
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal sha256 that changes when any shard does."""
+        return hashlib.sha256("".join(f"{shard.name} {shard.sha256}\n" for shard in self.shards).encode()).hexdigest()
+
+
+def shard_name(number: int) -> str:
+    """The name of shard `number`: `shard_0003`."""
+    return f"shard_{number:04d}"
+
+
+def shard_path(root: Path, name: str) -> Path:
+    """The folder of a shard in a local folder."""
+    return root / f"{name}.zarr"
+
+
+def open_shard(where: Where, name: str) -> Shard:
+    """Open a shard, of a folder or of a URL, for reading.
+
+    Raises:
+        BadRequest: there is no such shard; the message lists those there are.
+        Failure: the folder is no shard of this format.
+    """
+    path = child(where, f"{name}.zarr")
+    if not exists(path):
+        raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})")
+    # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
+    codec = zarr.config.set(CODEC) if isinstance(where, Path) else nullcontext()
+    try:
+        with codec:
+            group = zarr.open_group(zarr_store(path), mode="r")
+            arrays = dict(group.arrays())
+    except (OSError, ValueError, KeyError) as error:
+        raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+    found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
+    wanted = FORMAT, FORMAT_VERSION, sorted(ARRAYS)
+    if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):
+        raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
+    own = {name: arrays.pop(name) for name in ARRAYS}
+    return Shard(**own, extra=arrays, attributes=dict(group.attrs))
+
+
+def is_intact(where: Where, entry: ShardEntry) -> bool:
+    """Whether the bytes of a shard are those that were written."""
+    return combined_digest(content_digests(child(where, f"{entry.name}.zarr"))) == entry.sha256
+
+
+def content_digests(path: Where) -> dict[str, str]:
+    """The hexadecimal sha256 of what a shard holds: of every file of its arrays, and of the records."""
+    digests = file_digests(path)
+    if digests.pop(ATTRIBUTES, None) is None:
+        return digests
+    try:
+        records = json.loads(read(child(path, ATTRIBUTES)))["attributes"]["records"]
+    except (ValueError, KeyError, TypeError):
+        return digests
+    return {**digests, RECORDS: digest_of_records(records)}
+
+
+def digest_of_records(records: Sequence[Mapping[str, Any]]) -> str:
+    """Hexadecimal sha256 of the records of a shard's pairs."""
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """Hexadecimal sha256 over digests and what they are of, in order."""
+    return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+
+
+def shard_names(where: Where) -> list[str]:
+    """The names of the shards in a folder or at a URL, in order."""
+    return [name.removesuffix(".zarr") for name in names(where) if re.fullmatch(r"shard_\d+\.zarr", name)]
+
+
+def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None) -> Manifest:
+    """Write manifest.json for the shards of `root`, or of the URL `store`, whole or not at all."""
+    shards = tuple(sorted(entries, key=lambda entry: entry.name))
+    kinds = Counter[str]()
+    outcomes = Counter[str]()
+    for entry in shards:
+        kinds.update(entry.kinds)
+        outcomes.update(entry.outcomes)
+    total = max(sum(kinds.values()), 1)
+    manifest = Manifest(
+        shards=shards,
+        kinds={kind: kinds[kind] for kind in KINDS},
+        kind_shares={kind: round(kinds[kind] / total, 6) for kind in KINDS},
+        outcomes=dict(sorted(outcomes.items())),
+        store=store,
+    )
+    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": manifest.digest, **asdict(manifest)}
+    aside = root / f"{MANIFEST}.partial"
+    aside.write_text(json.dumps(content, indent=1) + "\n")
+    flush(aside)
+    aside.rename(root / MANIFEST)
+    return manifest
+
+
+def read_manifest(root: Path) -> Manifest:
+    """Read the manifest of a folder of shards.
+
+    Raises:
+        BadRequest: there is none.
+        Failure: it is not a manifest of this format.
+    """
+    path = root / MANIFEST
+    try:
+        content = json.loads(path.read_text())
+        return Manifest(
+            shards=tuple(ShardEntry(**shard) for shard in content["shards"]),
+            kinds=content["kinds"],
+            kind_shares=content["kind_shares"],
+            outcomes=content["outcomes"],
+            store=content["store"],
+        )
+    except FileNotFoundError:
+        raise BadRequest(f"no {path}: the shards are not finished; run `dvc repro`") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path}: not a manifest ({error!r}); delete it and run `dvc repro`") from None
+
+
+def _what_is_there(where: Where) -> str:
+    found = shard_names(where)
+    if not found:
+        return "no shards there; run `dvc repro`"
+    return f"shards there: {found[0]}" if len(found) == 1 else f"shards there: {found[0]} .. {found[-1]}"

@@ -1,0 +1,132 @@
+"""Is a shard what it says it is? Its bytes, the laws of its pairs, and a sample of pairs made again to the byte."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from configs.errors import Failure
+from pipeline.shards.format import (
+    KINDS,
+    RECORDS,
+    Manifest,
+    Shard,
+    ShardEntry,
+    combined_digest,
+    content_digests,
+    open_shard,
+    shard_names,
+)
+from pipeline.shards.provenance import code_digest, fingerprint
+from pipeline.shards.store import Where, child
+from pipeline.spread import spread
+
+OF_THE_SHARD = ("format", "format_version", "fingerprint", RECORDS, "digests", "entry")  # not of what it is made from
+CANNOT_READ = (OSError, RuntimeError, ValueError)  # what the codecs raise on bytes that are wrong
+
+Pixels = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # (2, H, W, 3) and (H, W)
+Remake = Callable[[Shard, int], Pixels]
+
+
+class NotCheckedError(Exception):
+    """Pairs cannot be made again here; the message says why."""
+
+
+def verify_shard(
+    where: Where, name: str, wanted: ShardEntry | None, sample: int, remaker: Callable[[dict[str, Any]], Remake]
+) -> tuple[list[str], str]:
+    """What is wrong with a shard, and why no pair of it was made again ("" when some were).
+
+    Args:
+        where: the place of the shards.
+        name: "shard_0003".
+        wanted: what the manifest says of it, if there is one.
+        sample: pairs to make again.
+        remaker: gives what makes pairs again, from a shard's attributes; raises NotCheckedError where nothing can.
+    """
+    try:
+        shard = open_shard(where, name)
+        faults = [*_faults_of_bytes(where, name, shard, wanted), *_faults_of_pairs(shard)]
+    except (Failure, KeyError, TypeError) as error:
+        return [str(error) if isinstance(error, Failure) else f"its attributes are broken ({error!r})"], ""
+    try:
+        return faults + faults_of_sample(shard, sample, remaker(shard.attributes)), ""
+    except NotCheckedError as reason:
+        return faults, str(reason)
+
+
+def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
+    """Which of `count` pairs, evenly taken, are not the same to the byte when made again.
+
+    Raises:
+        NotCheckedError: an image they were made from is gone or changed.
+    """
+    faults = []
+    for place in spread(shard.entry.pairs, count):
+        try:
+            pair, mask = remake(shard, place)
+        except Failure as error:
+            raise NotCheckedError(str(error)) from None
+        except (ValueError, KeyError) as error:
+            faults.append(f"pair {place} cannot be made from its record ({error!r})")
+            continue
+        try:
+            same = np.array_equal(pair, shard.pair[place]) and np.array_equal(mask, shard.mask[place])
+        except CANNOT_READ:
+            continue  # already among the faults of its bytes
+        if not same:
+            faults.append(f"pair {place} is another when made again{_other_code(shard)}")
+    return faults
+
+
+def faults_of_folder(where: Where, manifest: Manifest) -> dict[str, str]:
+    """Shards that the manifest names and that are not there, and the other way round."""
+    listed, found = {entry.name for entry in manifest.shards}, set(shard_names(where))
+    lost = dict.fromkeys(sorted(listed - found), "is not there")
+    return lost | dict.fromkeys(sorted(found - listed), "is not in the manifest")
+
+
+def _faults_of_bytes(where: Where, name: str, shard: Shard, wanted: ShardEntry | None) -> Iterator[str]:
+    written, found = shard.attributes["digests"], content_digests(child(where, f"{name}.zarr"))
+    for content in sorted(written.keys() | found.keys()):
+        if content not in found:
+            yield f"{content} is gone"
+        elif content not in written:
+            yield f"{content} does not belong to it"
+        elif found[content] != written[content]:
+            yield f"the bytes of {content} are not those that were written"
+    entry = shard.entry
+    if combined_digest(written) != entry.sha256:
+        yield "its digests are not those that were written"
+    made_from = {key: value for key, value in shard.attributes.items() if key not in OF_THE_SHARD}
+    if not fingerprint(made_from) == entry.fingerprint == shard.attributes["fingerprint"]:
+        yield "its attributes are not those that were written"
+    if wanted is not None and entry != wanted:
+        yield "the manifest says otherwise of it"
+
+
+def _faults_of_pairs(shard: Shard) -> Iterator[str]:
+    for place in range(shard.entry.pairs):
+        try:
+            pair, mask = np.asarray(shard.pair[place]), np.asarray(shard.mask[place]) > 0
+            differs = (pair[0] != pair[1]).any(axis=2)
+        except CANNOT_READ as error:
+            yield f"pair {place} cannot be read ({error})"
+            continue
+        if (differs & ~mask).any():
+            yield f"pair {place} differs outside its mask"
+        if mask.any() and not (differs & mask).any():
+            yield f"pair {place} has a mask but no change"
+    try:
+        counts = np.bincount(np.asarray(shard.kind[:]), minlength=len(KINDS)).tolist()
+    except CANNOT_READ as error:
+        yield f"its kinds cannot be read ({error})"
+        return
+    if dict(zip(KINDS, counts, strict=True)) != shard.entry.kinds:
+        yield "its kinds are not those that were counted"
+
+
+def _other_code(shard: Shard) -> str:
+    made_by = shard.attributes["code"]["sha256"]
+    same = made_by == code_digest(shard.attributes["code"]["module"])
+    return "" if same else f" (it was made by other code, {made_by[:12]})"

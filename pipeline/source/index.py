@@ -1,0 +1,115 @@
+"""Which images take part, in which split, with which usable instances: the versioned stand-in for the image folder.
+
+    data/index/images.feather      a row per image, train first, then val, each in id order
+    data/index/instances.feather   a row per usable instance, in the order of the images
+    data/index/summary.json        counts, what was skipped and why, and the digest of both tables
+
+Both tables are uncompressed Arrow files: every worker maps them into memory and reads only the rows it needs.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pyarrow import feather
+
+from configs.errors import BadRequest, Failure
+from pipeline.arrays import Image, Mask
+from pipeline.source.coco import decode_mask, union
+from pipeline.source.images import UnreadableImageError, content_hash, decode, read_bytes
+
+IMAGES, INSTANCES, SUMMARY = "images.feather", "instances.feather", "summary.json"
+SPLITS = ("train", "val")
+IMAGES_KEPT = 64  # rows of the image table, asked for several times while an image is worked on
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image of the index."""
+
+    image_id: int
+    file: str  # inside data.images
+    height: int  # pixels, as stored
+    width: int
+    sha256: str  # of the file
+    split: str
+    instances: int  # usable ones
+    first_instance: int  # row of its first instance in the instance table
+
+
+@dataclass(frozen=True)
+class InstanceRow:
+    """One usable instance: an object whose mask is known."""
+
+    instance_id: int
+    image_id: int
+    is_crowd: bool
+    area_px: int
+    counts: bytes  # COCO's compressed run lengths at the image's own size
+
+
+class Index:
+    """The finished index, mapped into memory. A *row* is an image's place in it, 0 to `len(index) - 1`."""
+
+    def __init__(self, root: Path) -> None:
+        try:
+            self.summary: dict[str, Any] = json.loads((root / SUMMARY).read_text())
+            self._images = feather.read_table(root / IMAGES, memory_map=True)
+            self._instances = feather.read_table(root / INSTANCES, memory_map=True)
+        except FileNotFoundError as error:
+            raise BadRequest(f"no {error.filename or root}: the index is not made; run `dvc repro index`") from None
+        self.digest: str = self.summary["digest"]
+        self.image_ids = self._images["image_id"].to_numpy()
+        self._image_row: Callable[[int], ImageRow] = lru_cache(IMAGES_KEPT)(self._read_image_row)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def rows(self, split: str) -> range:
+        """The rows of a split, which are consecutive."""
+        trained = int(self.summary["images"]["train"])
+        return range(trained) if split == "train" else range(trained, len(self))
+
+    def image(self, row: int) -> ImageRow:
+        """What is known of the image in a row."""
+        return self._image_row(row)
+
+    def instances(self, row: int) -> list[InstanceRow]:
+        """The usable instances of the image in a row, in id order."""
+        image = self.image(row)
+        return [
+            InstanceRow(**values) for values in self._instances.slice(image.first_instance, image.instances).to_pylist()
+        ]
+
+    def masks(self, row: int, instances: Sequence[InstanceRow]) -> list[Mask]:
+        """The masks of instances of the image in a row, bool (height, width) at the image's own size."""
+        image = self.image(row)
+        return [decode_mask(instance.counts, image.height, image.width) for instance in instances]
+
+    def union(self, row: int, instances: Sequence[InstanceRow]) -> Mask:
+        """The union of the masks of instances of the image in a row, bool (height, width) at the image's own size."""
+        image = self.image(row)
+        counts = union([instance.counts for instance in instances], image.height, image.width)
+        return decode_mask(counts, image.height, image.width)
+
+    def _read_image_row(self, row: int) -> ImageRow:
+        return ImageRow(**self._images.slice(row, 1).to_pylist()[0])
+
+
+def read_indexed_image(folder: Path, row: ImageRow) -> Image:
+    """Read an image of the index, uint8 (height, width, 3) RGB.
+
+    Raises:
+        Failure: it is gone, or its content is not the one that was indexed.
+    """
+    path = folder / row.file
+    try:
+        data = read_bytes(path)
+        if content_hash(data) != row.sha256:
+            raise Failure(f"{path}: changed since it was indexed; run `dvc repro -f index`")
+        return decode(data)
+    except UnreadableImageError as error:
+        raise Failure(f"{path}: {error}, but it was readable when indexed; run `dvc repro -f index`") from None

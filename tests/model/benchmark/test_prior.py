@@ -1,0 +1,121 @@
+import pytest
+import torch
+
+from configs.errors import BadRequest, Failure
+from model.benchmark.prior import spread_windows, visual_prior
+from model.encoders.clip import ARCHITECTURE, WINDOWS, VisualPrior, read_clip
+
+open_clip = pytest.importorskip("open_clip", reason="extra `clip` is not installed")
+from open_clip.model import CLIPVisionCfg, _build_vision_tower  # noqa: E402
+
+
+def tower(**changes):
+    torch.manual_seed(0)
+    config = {"image_size": 64, "patch_size": 16, "layers": 2, "width": 64, "head_width": 32}
+    return _build_vision_tower(16, CLIPVisionCfg(**config | changes))
+
+
+def images(seed, count=2):
+    return torch.rand((count, 3, 32, 64), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return VisualPrior(tower())
+
+
+def test_features_are_those_of_each_window_and_of_each_patch(clip):
+    small, middle, whole = clip(images(0))
+    assert small.shape == (2, 16, 3, 3)  # of 4 x 4 patches
+    assert middle.shape == (2, 16, 2, 2)
+    assert whole.shape == (2, 64, 4, 4)
+
+
+def test_a_window_of_the_whole_image_is_what_clip_sees(clip):
+    batch = images(0)
+    size = clip.tower.image_size
+    resized = torch.nn.functional.interpolate(batch, size, mode="bicubic", antialias=True).clamp(0, 1)
+    normal = (resized - clip.mean) / clip.std
+    found = clip._windows(clip.tower._embeds(normal), 4, 4, 4)
+    torch.testing.assert_close(found[:, :, 0, 0], clip.tower(normal), atol=1e-5, rtol=1e-4)
+
+
+def test_a_window_sees_nothing_outside_itself(clip):
+    tokens = torch.rand((1, 17, 64), generator=torch.Generator().manual_seed(0))
+    other = tokens.clone()
+    other[:, 1 + 15] += 1  # the last patch
+    before, after = (clip._windows(t, 4, 4, 2) for t in (tokens, other))
+    same = (before == after).all(dim=1)[0]
+    assert same.tolist() == [[True] * 3, [True] * 3, [True, True, False]]
+
+
+@torch.no_grad()
+def test_a_query_like_one_of_its_prompts_is_normal_everywhere(clip):
+    batch = images(1)
+    maps = visual_prior(clip)(torch.stack([images(2), batch]))(batch)
+    assert maps.shape == (2, 32, 64)
+    torch.testing.assert_close(maps, torch.zeros_like(maps), atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_the_prior_lies_between_0_and_1_and_falls_with_more_prompts(clip):
+    prompts, query = torch.stack([images(3), images(4)]), images(5)
+    both, one = (visual_prior(clip)(some)(query) for some in (prompts, prompts[:1]))
+    assert both.min() > 0
+    assert both.max() < 1
+    assert (both <= one + 1e-6).all()
+
+
+def test_a_patch_has_the_harmonic_mean_of_its_windows():
+    scores = torch.tensor([[[1.0, 0.5], [0.25, 0.2]]])
+    spread = spread_windows(scores, 2)
+    assert spread.shape == (1, 3, 3)
+    assert spread[0, 0, 0] == 1
+    assert spread[0, 0, 1] == pytest.approx(2 / (1 + 2))
+    assert spread[0, 1, 1] == pytest.approx(4 / (1 + 2 + 4 + 5))
+
+
+def test_windows_that_fit_exactly_stay_finite():
+    assert spread_windows(torch.zeros(1, 2, 2), WINDOWS[0]).max() < 1e-5
+
+
+@pytest.fixture
+def small_architecture(monkeypatch):
+    config = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "patch_size": 16, "layers": 2, "width": 64}}
+    monkeypatch.setattr("open_clip.get_model_config", lambda name: {ARCHITECTURE: config}[name])
+
+
+@pytest.mark.parametrize("prefix", ["", "visual.", "module.visual."])
+def test_weights_are_read_from_a_file_of_the_tower_or_of_all_of_clip(tmp_path, small_architecture, prefix):
+    own = tower(head_width=64)
+    state = {prefix + key: value for key, value in own.state_dict().items()} | {"logit_scale": torch.ones(())}
+    torch.save({"state_dict": state} if prefix else state, tmp_path / "clip.pt")
+    read = read_clip(str(tmp_path / "clip.pt"))
+    for one, other in zip(read(images(0)), VisualPrior(own)(images(0)), strict=True):
+        torch.testing.assert_close(one, other)
+    assert not any(parameter.requires_grad for parameter in read.parameters())
+
+
+def test_weights_of_another_model_are_a_wrong_request(tmp_path, small_architecture):
+    torch.save({"proj": torch.ones(2)}, tmp_path / "other.pt")
+    with pytest.raises(BadRequest, match=r"other\.pt: not weights of ViT-B-16-plus-240: .* is missing or of another"):
+        read_clip(str(tmp_path / "other.pt"))
+
+
+def test_missing_weights_say_where_they_are():
+    with pytest.raises(BadRequest, match=r"no CLIP weights .*download vit_b_16_plus_240-laion400m_e32.* from https://"):
+        read_clip("nowhere.pt")
+
+
+def test_a_missing_package_says_which_extra_has_it(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
+    with pytest.raises(Failure, match=r"open_clip cannot be imported .*pip install 'metauas-pipeline\[clip\]'"):
+        read_clip("x.pt")
+
+
+def test_the_image_tower_has_the_papers_parameters():
+    config = open_clip.get_model_config(ARCHITECTURE)
+    with torch.device("meta"):
+        real = _build_vision_tower(config["embed_dim"], CLIPVisionCfg(**config["vision_cfg"]))
+    count = sum(parameter.numel() for parameter in real.parameters())
+    assert round((count + 22_130_305) / 1e6, 1) == 139.3  # Table 2: MetaUAS*+

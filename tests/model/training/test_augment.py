@@ -1,0 +1,183 @@
+import numpy as np
+import pytest
+import torch
+
+from configs.section import Range
+from configs.train import Augment
+from model.training.augment import Draws, draw, prepare, recolour, views, warp
+
+STRONG = Augment(
+    rotate_deg=30.0,
+    translate_share=0.2,
+    scale=Range(low=0.8, high=1.5),
+    brightness=0.2,
+    contrast=0.2,
+    saturation=0.2,
+    hue=0.1,
+)
+STILL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+NEUTRAL = np.array([1.0, 1, 1, 0])
+
+
+def batch(count=3, height=32, width=64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count * 2, 3, 4, 4, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    mask = torch.zeros(count, height, width, dtype=torch.uint8)
+    mask[:, 8:20, 20:40] = 1
+    pair = (images * 255).byte().unflatten(0, (count, 2)).permute(0, 1, 3, 4, 2).contiguous()
+    return {"pair": pair, "mask": mask, "index": torch.arange(count) + 40}
+
+
+def draws(to_prompt=STILL, to_query=STILL, swap=False, unchanged=False):
+    return Draws(
+        np.array([swap]), np.array([unchanged]), np.array([[to_prompt, to_query]]), np.array([[NEUTRAL, NEUTRAL]])
+    )
+
+
+def shift(x_px, y_px=0.0):
+    return np.array([[1.0, 0, x_px], [0, 1.0, y_px]])
+
+
+def one():
+    stored = batch(1)
+    return stored["pair"].permute(0, 1, 4, 2, 3).float() / 255, stored["mask"].bool().unsqueeze(1)
+
+
+def test_without_augmentation_a_pair_is_as_stored():
+    stored = batch()
+    prepared = prepare(stored, None, seed=0, epoch=1)
+    assert torch.equal(prepared.prompt, stored["pair"][:, 0].permute(0, 3, 1, 2) / 255)
+    assert torch.equal(prepared.query, stored["pair"][:, 1].permute(0, 3, 1, 2) / 255)
+    assert torch.equal(prepared.mask[:, 0], stored["mask"].bool())
+    assert prepared.valid.all()
+
+
+def test_identity_parameters_change_nothing():
+    images, mask = one()
+    prepared = views(images, mask, draws())
+    torch.testing.assert_close(prepared.prompt, images[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(prepared.query, images[:, 1], atol=1e-5, rtol=0)
+    assert torch.equal(prepared.mask, mask)
+    assert prepared.valid.all()
+
+
+def test_a_strength_of_zero_is_the_identity():
+    zero = Augment(
+        rotate_deg=0.0,
+        translate_share=0.0,
+        scale=Range(low=1.0, high=1.0),
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        hue=0.0,
+    )
+    drawn = draw(zero, 0, 1, [0, 1], 32, 64)
+    np.testing.assert_array_equal(drawn.warp, np.broadcast_to(STILL, (2, 2, 2, 3)))
+    np.testing.assert_array_equal(drawn.colour, np.broadcast_to(NEUTRAL, (2, 2, 4)))
+
+
+def test_a_swap_exchanges_the_sides_and_keeps_the_mask():
+    images, mask = one()
+    plain, swapped = views(images, mask, draws()), views(images, mask, draws(swap=True))
+    assert torch.equal(plain.prompt, swapped.query)
+    assert torch.equal(plain.query, swapped.prompt)
+    assert torch.equal(plain.mask, swapped.mask)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_warped_mask_is_the_warp_of_the_mask_image(seed):
+    mask = batch()["mask"].unsqueeze(1)
+    images = torch.where(mask.bool(), 1.0, 0.0).expand(-1, 3, -1, -1)[:, None].expand(-1, 2, -1, -1, -1)
+    drawn = draw(STRONG, seed, 1, [0, 1, 2], 32, 64)
+    neutral = Draws(drawn.swap, drawn.unchanged, drawn.warp, np.broadcast_to(NEUTRAL, drawn.colour.shape))
+    prepared = views(images, mask.bool(), neutral)
+    # Bilinear and nearest sampling may differ where the picture of the mask is neither black nor white.
+    flat = (prepared.query[:, :1] - 0.5).abs() > 0.499
+    seen = prepared.valid & flat
+    assert seen.any()
+    assert torch.equal(prepared.mask[seen], (prepared.query[:, :1] > 0.5)[seen])
+
+
+def test_warping_moves_pixels_by_the_matrix_in_pixels():
+    images = torch.zeros(1, 1, 32, 64)
+    images[0, 0, 10, 20] = 1
+    moved = warp(images, shift(5, -3)[None])
+    assert moved[0, 0, 7, 25] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_quarter_turn_of_an_oblong_image_keeps_squares_square():
+    images = torch.zeros(1, 1, 32, 64)
+    images[0, 0, 12:20, 28:36] = 1  # centred
+    turned = warp(images, np.array([[[0.0, -1, 0], [1, 0, 0]]]))
+    torch.testing.assert_close(turned[..., 4:28, 20:44], images[..., 4:28, 20:44], atol=1e-4, rtol=0)
+
+
+def test_what_leaves_the_query_is_not_labelled_nor_are_its_reflections():
+    images, mask = one()
+    prepared = views(images, mask, draws(to_query=shift(-45)))  # the change, columns 20 to 39, ends 5 past the border
+    assert not prepared.mask.any()
+    assert not prepared.valid[..., -45:].any()  # filled by reflection
+    assert prepared.valid[..., :-45].all()
+
+
+def test_what_leaves_the_prompt_is_not_labelled_and_not_looked_at():
+    images, mask = one()
+    prepared = views(images, mask, draws(to_prompt=shift(-30)))  # the prompt sees stored columns 30 to 63
+    changed_unseen = mask & (torch.arange(64) < 30)
+    assert torch.equal(prepared.mask, mask & (torch.arange(64) >= 30))
+    assert torch.equal(prepared.valid, ~changed_unseen)
+
+
+def test_views_of_a_pair_do_not_depend_on_its_neighbours():
+    stored = batch()
+    alone = {name: values[1:2] for name, values in stored.items()}
+    together, apart = prepare(stored, STRONG, seed=3, epoch=2), prepare(alone, STRONG, seed=3, epoch=2)
+    torch.testing.assert_close(together.query[1:2], apart.query)
+    assert torch.equal(together.mask[1:2], apart.mask)
+
+
+def test_draws_repeat_by_seed_and_differ_by_epoch_and_side():
+    first, again, later = (draw(STRONG, 0, epoch, [5], 32, 32) for epoch in (1, 1, 2))
+    np.testing.assert_array_equal(first.warp, again.warp)
+    assert not np.array_equal(first.warp, later.warp)
+    assert not np.array_equal(first.warp[:, 0], first.warp[:, 1])
+
+
+def test_about_half_of_the_pairs_are_swapped():
+    assert 0.4 < draw(STRONG, 0, 1, list(range(400)), 32, 32).swap.mean() < 0.6
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_an_unchanged_pair_is_two_views_of_the_original_without_a_label(swap):
+    images, mask = one()
+    prepared = views(images, mask, draws(swap=swap, unchanged=True))
+    torch.testing.assert_close(prepared.prompt, images[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(prepared.query, images[:, 0], atol=1e-4, rtol=0)
+    assert not prepared.mask.any()
+    assert prepared.valid.all()
+
+
+def test_the_share_of_unchanged_pairs_leaves_the_views_as_they_are():
+    indices = list(range(400))
+    without, some = (draw(STRONG, 0, 1, indices, 32, 32, share) for share in (0.0, 0.25))
+    assert not without.unchanged.any()
+    assert 0.18 < some.unchanged.mean() < 0.32
+    assert draw(STRONG, 0, 1, indices, 32, 32, 1.0).unchanged.all()
+    for name in ("swap", "warp", "colour"):
+        np.testing.assert_array_equal(getattr(without, name), getattr(some, name))
+
+
+def test_colour_stays_in_range_and_keeps_grey_grey():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(1, 1, 8, 8, generator=generator).expand(4, 3, 8, 8)
+    out = recolour(images, draw(STRONG, 0, 1, [0, 1], 8, 8).colour.reshape(-1, 4))
+    assert out.min() >= 0
+    assert out.max() <= 1
+    torch.testing.assert_close(out[:, 0], out[:, 2], atol=1e-5, rtol=0)
+
+
+def test_a_third_of_a_turn_of_hue_makes_red_green():
+    red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
+    green = recolour(red, np.array([[1.0, 1, 1, 1 / 3]]))
+    torch.testing.assert_close(green.flatten(), torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from lightning.fabric import Fabric
+
+from model.metauas.network import MetaUAS
+from model.training.feed import Feed
+from model.training.learner import Learner, cosine
+from model.training.pairs import PairDataset
+from tests.model.tiny_pairs import write_square_shards
+from tests.model.tiny_training import fixed_norms, params
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Five pairs."""
+    write_square_shards(tmp_path / "pairs")
+    return next(Feed(PairDataset(tmp_path / "pairs", "train"), 5).epoch(1))
+
+
+def learner(model=None, **recipe):
+    """One whose network always starts from the same weights."""
+    torch.manual_seed(0)
+    network = MetaUAS(**params().model.model_dump() | (model or {}))
+    return Learner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, Fabric(accelerator="cpu"))
+
+
+def gradients(one):
+    return {name: value.grad for name, value in one.network.named_parameters() if value.grad is not None}
+
+
+def test_the_alignment_learns_with_its_own_share_of_the_learning_rate(batch):
+    def first_step(share):
+        one = learner(alignment_lr_share=share, weight_decay=0.0, schedule="constant")
+        before = {name: value.clone() for name, value in one.network.named_parameters()}
+        one.step(batch, 1, 0, 0)
+        return {name: value.detach() - before[name] for name, value in one.network.named_parameters()}
+
+    whole, tenth = first_step(1.0), first_step(0.1)
+    for name, change in whole.items():
+        expected = 0.1 * change if name.startswith("alignment.") else change
+        torch.testing.assert_close(tenth[name], expected, rtol=1e-2, atol=1e-7)
+    assert any(change.any() for name, change in whole.items() if name.startswith("alignment."))
+
+
+def test_the_gradient_of_parts_is_that_of_the_whole_mean_over_valid_pixels(batch, monkeypatch):
+    fixed_norms(monkeypatch)
+    whole, parts = learner(), learner(device_batch=2)
+    assert whole.views(batch, 1).valid.flatten(1).sum(1).unique().numel() > 1  # pairs weigh differently
+    torch.testing.assert_close(parts.step(batch, 1, 0, 0).loss, whole.step(batch, 1, 0, 0).loss, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(gradients(parts), gradients(whole), atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["test_resnet", "mobilenetv2_100", "tf_efficientnet_b0"])
+def test_the_fast_form_of_a_frozen_encoder_changes_no_gradient(batch, monkeypatch, encoder):
+    fixed_norms(monkeypatch)  # statistics of few places blow rounding up
+    fast = learner({"encoder": encoder, "freeze_encoder": True})
+    monkeypatch.setattr("model.training.learner.with_fast_encoder", lambda network: network)
+    plain = learner({"encoder": encoder, "freeze_encoder": True})
+    torch.testing.assert_close(fast.step(batch, 1, 0, 0).loss, plain.step(batch, 1, 0, 0).loss, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(gradients(fast), gradients(plain), atol=1e-5, rtol=1e-3)
+    assert not any(name.startswith("encoder.") for name in gradients(fast))
+
+
+def test_the_schedule_warms_up_and_ends_near_zero():
+    shares = [cosine(step, 100) for step in range(100)]
+    assert shares[0] == pytest.approx(0.2)
+    assert max(shares) == shares[5] == 1
+    assert 0 < shares[-1] < 0.001

@@ -1,0 +1,142 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pycocotools import mask as mask_api
+
+from configs.visible import Visible
+from pipeline.changes.inpaint import FILLER_MASK, dilate, draw_removal, plan_inpainted, remove
+from pipeline.shards.format import INPAINT, open_shard, shard_names
+from pipeline.source.coco import bounding_box, decode_mask, union
+from pipeline.source.index import Index, InstanceRow
+from tests.pipeline import tiny
+from tests.pipeline.conftest import make_source
+from tests.pipeline.strategies import generators, masks, pairs_with_mask
+
+VISIBLE = Visible(min_contrast=12, min_share=0.3)
+
+
+def counts_of(mask):
+    return mask_api.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"]
+
+
+@given(pairs_with_mask(), st.integers(0, 3))
+def test_a_removal_changes_nothing_outside_its_mask_nor_outside_the_hole(case, radius_px):
+    image, filled, removed = case
+    hole = dilate(removed, radius_px)
+
+    changed, mask = remove(image, filled, removed, hole, VISIBLE)
+
+    assert (changed[~mask] == image[~mask]).all()
+    assert (changed[mask] == filled[mask]).all()
+    assert not (mask & ~hole).any()
+
+
+@given(masks(), st.integers(0, 4))
+def test_dilation_grows_by_at_most_its_radius(mask, radius_px):
+    grown = dilate(mask, radius_px)
+
+    assert (grown | ~mask).all()
+    rows, cols = np.nonzero(mask)
+    for row, col in zip(*np.nonzero(grown), strict=True):
+        assert np.maximum(abs(rows - row), abs(cols - col)).min() <= radius_px
+
+
+@given(generators(), st.lists(st.tuples(masks((8, 6)), st.booleans()), max_size=6), st.booleans())
+def test_a_drawn_removal_is_a_union_of_allowed_area_of_at_most_k_instances(rng, found, crowds):
+    config = tiny.params(
+        inpaint__area_share={"low": 0.1, "high": 0.5}, inpaint__max_instances=2, inpaint__crowds=crowds
+    ).inpaint
+    instances = [
+        InstanceRow(number, 1, crowd, int(mask.sum()), counts_of(mask)) for number, (mask, crowd) in enumerate(found)
+    ]
+
+    drawn = draw_removal(rng, instances, (8, 6), config)
+
+    if drawn:
+        ids = [instance.instance_id for instance in drawn]
+        assert ids == sorted(set(ids))
+        assert len(ids) <= 2
+        assert crowds or not any(instance.is_crowd for instance in drawn)
+        assert 0.1 <= np.logical_or.reduce([found[number][0] for number in ids]).mean() <= 0.5
+
+
+@given(st.lists(masks((7, 5)), max_size=4))
+def test_the_union_of_run_lengths_is_that_of_the_masks(found):
+    expected = np.logical_or.reduce([np.zeros((7, 5), bool), *found])
+
+    assert (decode_mask(union([counts_of(mask) for mask in found], 7, 5), 7, 5) == expected).all()
+
+
+@given(masks((7, 5)))
+def test_the_box_of_run_lengths_is_that_of_the_mask(mask):
+    if mask.any():
+        rows, cols = np.nonzero(mask)
+        assert bounding_box(counts_of(mask), 7, 5) == (rows.min(), cols.min(), rows.max() + 1, cols.max() + 1)
+
+
+@pytest.mark.parametrize("fill_at", ["pair", "native"])
+def test_change_mask_and_filler_mask_are_kept_apart(tmp_path, fill_at):
+    made = make_source(tmp_path, inpaint__fill_at=fill_at, size_px=[64, 96])
+    made.make_inpainted()
+
+    shard = open_shard(made.inpainted, "shard_0000")
+    changed = 0
+    for pair, mask, hole in zip(shard.pair[:], shard.mask[:] > 0, shard.extra[FILLER_MASK][:] > 0, strict=True):
+        differs = (pair[0] != pair[1]).any(axis=2)
+        assert not (differs & ~mask).any()
+        assert not (mask & ~hole).any()
+        changed += mask.any()
+        if mask.any():
+            assert (hole & ~mask).any(), "no rim around the objects"
+    assert changed
+
+
+def test_other_weights_of_lama_are_other_shards_wherever_they_lie(workspace, tmp_path):
+    jobs = []
+    for folder, content in (("here", b"first"), ("there", b"first"), ("here", b"second")):
+        path = tmp_path / folder / "big-lama.pt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        config = workspace.params.inpaint.model_copy(update={"filler": "lama", "lama_weights": str(path)})
+        params = workspace.params.model_copy(update={"inpaint": config})
+        jobs.append(plan_inpainted(params, tmp_path, workspace.index)[1][0])
+
+    assert jobs[0].fingerprint == jobs[1].fingerprint != jobs[2].fingerprint
+    assert jobs[0].attributes["inputs"]["lama_sha256"] == hashlib.sha256(b"first").hexdigest()
+
+
+def test_variants_of_an_image_stand_in_order_and_remove_its_own_instances(workspace):
+    index = Index(workspace.index)
+    expected = [
+        image_id
+        for split in ("train", "val")
+        for row in index.rows(split)
+        for image_id in [int(index.image_ids[row])] * 2
+    ]
+    found, removed = [], []
+    for name in shard_names(workspace.inpainted):
+        shard = open_shard(workspace.inpainted, name)
+        found += np.asarray(shard.image_id[:]).tolist()
+        removed += [record["removed"] for record in shard.attributes["records"]]
+
+    assert found == expected
+    owned = {
+        int(index.image_ids[row]): {instance.instance_id for instance in index.instances(row)}
+        for row in range(len(index))
+    }
+    assert all(set(instances) <= owned[image_id] for image_id, instances in zip(found, removed, strict=True))
+
+
+def test_removed_objects_are_gone(workspace):
+    """The tiny source has flat boxes on dark noise: where a box was removed, its colour is no longer there."""
+    shard = open_shard(workspace.inpainted, "shard_0000")
+    kinds = np.asarray(shard.kind[:])
+
+    assert (kinds == INPAINT).any()
+    for place in np.flatnonzero(kinds == INPAINT):
+        original, changed = np.asarray(shard.pair[place]).astype(int)
+        mask = np.asarray(shard.mask[place]) > 0
+        assert np.abs(original - changed)[mask].max(axis=-1).mean() > 12

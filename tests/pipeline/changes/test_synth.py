@@ -1,0 +1,247 @@
+"""The laws of a set of pairs, on a tiny source made without DVC or Dask (those are exercised in tests/stages)."""
+
+import json
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import BadRequest
+from configs.section import Range
+from pipeline.changes.change import donor_of, from_record, make_pair, to_record
+from pipeline.changes.synth import area_fault, draw_kind, make_good_pair, plan_pairs
+from pipeline.changes.visible import contrast
+from pipeline.shards.format import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, open_shard, shard_names
+from pipeline.source.index import Index
+from tests.pipeline import tiny
+from tests.pipeline.conftest import make_source
+
+
+def all_pairs(root):
+    """(image id, number of the pair among its image's) -> (kind, donor, pair, mask, record)."""
+    found = {}
+    seen = Counter()
+    for name in shard_names(root):
+        shard = open_shard(root, name)
+        for place, record in enumerate(shard.attributes["records"]):
+            image_id = record["image_id"]
+            found[image_id, seen[image_id]] = (
+                int(np.asarray(shard.kind[place])),
+                int(np.asarray(shard.donor_id[place])),
+                np.asarray(shard.pair[place]),
+                np.asarray(shard.mask[place]) > 0,
+                record,
+            )
+            seen[image_id] += 1
+    return found
+
+
+@pytest.fixture(scope="module")
+def pairs(workspace):
+    return all_pairs(workspace.pairs)
+
+
+def test_every_image_gives_its_pairs(workspace, pairs):
+    image_ids = Index(workspace.index).image_ids
+    assert set(pairs) == {(int(image_id), number) for image_id in image_ids for number in range(4)}
+    assert {KINDS[kind] for kind, *_ in pairs.values()} == {"inpaint", "paste", "local"}
+
+
+def test_pixels_outside_the_mask_are_bit_identical_and_inside_every_region_holds_a_visible_change(workspace, pairs):
+    visible = workspace.params.visible
+    for _, _, (original, changed), mask, _ in pairs.values():
+        difference = contrast(original, changed)
+        assert not difference[~mask].any()
+        count, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+        for region in range(1, count):
+            seen = difference[labels == region] >= visible.min_contrast
+            assert seen.any()
+            assert seen.mean() >= visible.min_share
+
+
+def test_masks_have_an_allowed_area(workspace, pairs):
+    share = workspace.params.synth.area_share
+    assert all(share.low <= mask.mean() <= share.high for _, _, _, mask, _ in pairs.values())
+
+
+def test_a_record_regenerates_its_pair_to_the_byte(workspace, pairs):
+    sources = workspace.sources()
+    for kind, donor_id, (original, changed), mask, record in pairs.values():
+        change = from_record(json.loads(json.dumps(record)))
+        made_original, made_changed, made_mask = make_pair(change, sources, workspace.params.visible)
+        assert (made_original == original).all()
+        assert (made_changed == changed).all()
+        assert (made_mask == mask).all()
+        assert KINDS[kind] == change.kind
+        assert donor_of(change) == donor_id
+        assert to_record(change) == record
+
+
+def test_several_textures_and_feathered_pastes_on_oblong_pairs_keep_the_laws(tmp_path):
+    made = make_source(tmp_path, size_px=[64, 96], synth__local__textures=3, synth__paste__feather_px=2)
+    made.make_inpainted()
+    made.make_pairs(made.pairs)
+    sources, kinds = made.sources(), Counter()
+
+    for kind, donor_id, pair, mask, record in all_pairs(made.pairs).values():
+        kinds[kind] += 1
+        assert not contrast(pair[0], pair[1])[~mask].any()
+        again = make_pair(from_record(record), sources, made.params.visible)
+        assert all((new == old).all() for new, old in zip(again, (*pair, mask), strict=True))
+        if kind == LOCAL:
+            assert len(record["donor_ids"]) == 3
+            assert record["donor_ids"][0] == donor_id
+    assert set(kinds) == {INPAINT, PASTE, LOCAL}
+
+
+def test_objects_cut_by_the_edge_of_their_image_are_pasted_at_an_edge_and_nowhere_else(workspace, tmp_path):
+    paste = workspace.params.synth.paste.model_copy(update={"max_instances": 1})
+    workspace.make_pairs(tmp_path / "pairs", paste=paste, local_prob=0.0, paste_prob=1.0)
+
+    sources, cut = workspace.sources(), 0
+    for kind, donor_id, _, mask, record in all_pairs(tmp_path / "pairs").values():
+        if kind == PASTE:
+            row, (placement,) = sources.row(donor_id), record["placements"]
+            (instance,) = (
+                found for found in sources.index.instances(row) if found.instance_id == placement["instance_id"]
+            )
+            (shape,) = sources.index.masks(row, [instance])
+            if (shape.sum() - shape[3:-3, 3:-3].sum()) > 0:
+                cut += 1
+                assert placement["angle_deg"] == 0
+                assert mask.sum() > mask[1:-1, 1:-1].sum()
+    assert cut > 3
+
+
+def test_a_donor_is_another_image_of_the_same_split(workspace, pairs):
+    index = Index(workspace.index)
+    split = {index.image(row).image_id: index.image(row).split for row in range(len(index))}
+    for (image_id, _), (kind, donor_id, *_) in pairs.items():
+        if kind in (PASTE, LOCAL):
+            assert donor_id != image_id
+            assert split[donor_id] == split[image_id]
+    for name in shard_names(workspace.pairs):
+        shard = open_shard(workspace.pairs, name)
+        assert {split[int(image_id)] for image_id in np.asarray(shard.image_id[:])} == {shard.entry.split}
+
+
+@pytest.mark.parametrize("per_shard", [3, 16, 64])
+def test_pairs_do_not_depend_on_the_size_of_the_shards(workspace, pairs, tmp_path, per_shard):
+    workspace.make_pairs(tmp_path / "pairs", pairs_per_shard=per_shard)
+
+    other = all_pairs(tmp_path / "pairs")
+
+    assert other.keys() == pairs.keys()
+    for key, (kind, donor_id, pair, mask, record) in pairs.items():
+        assert (kind, donor_id, record) == (other[key][0], other[key][1], other[key][4])
+        assert (pair == other[key][2]).all()
+        assert (mask == other[key][3]).all()
+
+
+def test_making_them_again_gives_the_same_shards(workspace, tmp_path):
+    again = workspace.make_pairs(tmp_path / "pairs")
+
+    assert [entry.sha256 for entry in again.shards] == [
+        open_shard(workspace.pairs, entry.name).entry.sha256 for entry in again.shards
+    ]
+
+
+def test_raising_local_prob_leaves_every_pair_that_is_not_newly_local_as_it_was(workspace, pairs, tmp_path):
+    assert workspace.params.synth.local_prob == 0.3
+    workspace.make_pairs(tmp_path / "pairs", local_prob=0.5)
+
+    turned = 0
+    for key, (kind, _, pair, mask, record) in all_pairs(tmp_path / "pairs").items():
+        if kind == LOCAL and pairs[key][0] != LOCAL:
+            turned += 1
+            continue
+        assert record == pairs[key][4]
+        assert (pair == pairs[key][2]).all()
+        assert (mask == pairs[key][3]).all()
+    assert turned > 0
+
+
+def test_unchanged_pairs_are_made_on_request_and_have_an_empty_mask(workspace, tmp_path):
+    workspace.make_pairs(tmp_path / "pairs", unchanged_prob=0.5)
+
+    unchanged = [made for made in all_pairs(tmp_path / "pairs").values() if made[0] == UNCHANGED]
+
+    assert unchanged
+    for _, _, (original, changed), mask, _ in unchanged:
+        assert (original == changed).all()
+        assert not mask.any()
+
+
+@settings(max_examples=20)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_mix_of_kinds_follows_its_chances(unchanged_prob, local_prob, paste_prob):
+    config = tiny.params(
+        synth__unchanged_prob=unchanged_prob, synth__local_prob=local_prob, synth__paste_prob=paste_prob
+    ).synth
+    rng = np.random.default_rng(0)
+
+    kinds = Counter(draw_kind(rng, config) for _ in range(4000))
+
+    changed, object_level = 1 - unchanged_prob, (1 - unchanged_prob) * (1 - local_prob)
+    assert kinds[UNCHANGED] / 4000 == pytest.approx(unchanged_prob, abs=0.04)
+    assert kinds[LOCAL] / 4000 == pytest.approx(changed * local_prob, abs=0.04)
+    assert kinds[PASTE] / 4000 == pytest.approx(object_level * paste_prob, abs=0.04)
+    assert kinds[INPAINT] / 4000 == pytest.approx(object_level * (1 - paste_prob), abs=0.04)
+
+
+def test_a_kind_that_cannot_be_made_gives_way_to_another_and_is_counted(workspace):
+    nothing_to_paste = workspace.params.model_copy(
+        update={
+            "synth": workspace.params.synth.model_copy(
+                update={
+                    "local_prob": 0.0,
+                    "paste_prob": 1.0,
+                    "paste": workspace.params.synth.paste.model_copy(
+                        update={"area_share": workspace.params.synth.area_share.model_copy(update={"low": 0.59})}
+                    ),
+                }
+            )
+        }
+    )
+    outcomes = Counter()
+
+    made = make_good_pair(0, 0, 0, workspace.sources(), nothing_to_paste.synth, nothing_to_paste.visible, outcomes)
+
+    assert made.change.kind == "inpaint"
+    assert outcomes["paste drawn again: nothing visible"] == nothing_to_paste.synth.tries
+    assert outcomes["paste given up for another kind"] == 1
+
+
+def test_the_manifest_counts_what_was_drawn_in_vain_over_all_shards_by_reason(workspace, tmp_path):
+    manifest = workspace.make_pairs(tmp_path / "pairs", area_share=Range(low=0.05, high=0.08))
+
+    of_shards = Counter()
+    for name in shard_names(tmp_path / "pairs"):
+        of_shards.update(open_shard(tmp_path / "pairs", name).entry.outcomes)
+    assert manifest.outcomes == of_shards
+    reasons = {outcome.partition(": ")[2] for outcome in manifest.outcomes}
+    assert {"nothing visible", "mask too small", "mask too large"} <= reasons
+    assert sum(manifest.kinds.values()) + manifest.outcomes.get("pair given up", 0) == 4 * len(
+        workspace.sources().index
+    )
+
+
+@pytest.mark.parametrize(
+    ("share", "fault"), [(0.0, "nothing visible"), (0.0005, "mask too small"), (0.3, None), (0.9, "mask too large")]
+)
+def test_the_area_of_a_mask_is_judged(share, fault):
+    mask = np.zeros(10_000, bool)
+    mask[: int(share * 10_000)] = True
+
+    assert area_fault(mask.reshape(100, 100), tiny.params().synth) == fault
+
+
+def test_a_split_of_one_image_is_refused_since_it_has_no_donor(tmp_path):
+    workspace = make_source(tmp_path, index__images=4)  # a quarter for val: one image
+    workspace.make_inpainted()
+
+    with pytest.raises(BadRequest, match="each split needs two"):
+        plan_pairs(workspace.params, workspace.pairs, workspace.index, workspace.inpainted)
