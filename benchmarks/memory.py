@@ -20,10 +20,11 @@ from configs.everything import Everything
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.synth import build_pair_shard, plan_pairs
 from pipeline.cluster.client import connect, run_jobs
-from pipeline.shards.format import write_manifest
+from pipeline.shards.format import shard_path, shelf_name, write_manifest
 from pipeline.shards.jobs import ShardJob
+from pipeline.shards.shelf import link_shard
 from pipeline.source.coco import read_annotations
-from pipeline.source.index_build import build_index, choose, write_index
+from pipeline.source.index_build import build_index, choose_images, write_index
 
 
 def main() -> None:
@@ -64,12 +65,17 @@ def parameters(args: argparse.Namespace, per_shard: int) -> Everything:
 
 def measure(params: Everything, work: Path) -> list[tuple[str, int, float]]:
     annotations = read_annotations(Path(params.data.annotations))
-    split = choose(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
-    write_index(work / "index", *build_index(annotations, Path(params.data.images), split, 0.1))
-    task, jobs = plan_inpainted(params, work / "inpainted", work / "index")
+    places = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    write_index(work / "index", build_index(annotations, Path(params.data.images), places, 0.1))
+    task, jobs = plan_inpainted(params, work / "shelf", work / "index")
     entries, inpaint_mb = run_and_weigh(partial(build_inpainted_shard, task=task), jobs)
+    (work / "inpainted").mkdir()
+    for entry in entries:
+        link_shard(
+            shard_path(work / "shelf", shelf_name(entry.fingerprint)), shard_path(work / "inpainted", entry.name)
+        )
     write_manifest(work / "inpainted", entries)
-    pairs_task, jobs = plan_pairs(params, work / "pairs", work / "index", work / "inpainted")
+    pairs_task, jobs = plan_pairs(params, work / "shelf", work / "index", work / "inpainted")
     made, synth_mb = run_and_weigh(partial(build_pair_shard, task=pairs_task), jobs[:4])
     return [
         ("inpaint", sum(entry.pairs for entry in entries), inpaint_mb),

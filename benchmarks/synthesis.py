@@ -32,7 +32,7 @@ import numpy as np
 import yaml
 
 from configs.everything import Everything
-from configs.section import height_width
+from pipeline.arrays import height_width
 from pipeline.changes import paste, perlin, sources, texture, visible
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.synth import build_pair_shard, plan_pairs
@@ -122,14 +122,19 @@ def source(args, project):
         owned[annotation["image_id"]].append(annotation)
     count = args.repeat or len(content["images"])
     images, annotations = [], []
+    folder = project / "photographs"
+    folder.mkdir()
     for number in range(count):
         image = content["images"][number % len(content["images"])]
-        images.append({**image, "id": number + 1})
+        name = f"{number + 1}_{image['file_name']}"
+        # Another file each time, by bytes behind the end mark: the same file twice would be taken once.
+        (folder / name).write_bytes((args.images / image["file_name"]).read_bytes() + number.to_bytes(4, "big"))
+        images.append({**image, "id": number + 1, "file_name": name})
         for annotation in owned[image["id"]]:
             annotations.append({**annotation, "id": len(annotations) + 1, "image_id": number + 1})
     path = project / "instances.json"
     path.write_text(json.dumps({**content, "images": images, "annotations": annotations}))
-    return args.images.absolute(), path
+    return folder, path
 
 
 def write_params(args, project, photographs, annotations):
@@ -140,6 +145,8 @@ def write_params(args, project, photographs, annotations):
     values["index"]["max_unreadable_share"] = 0.0
     values["cluster"] |= {"workers": args.workers, "memory_limit": "1 GiB"}
     values["inpaint"] |= {"filler": "opencv_telea", "lama_weights": None, "fill_at": "pair", "dilate_px": 2}
+    values["inpaint"] |= {"variants_per_image": 1, "max_instances": 3}
+    values["synth"]["pairs_per_image"] = 1
     (project / "params.yaml").write_text(yaml.safe_dump(values))
     return Everything.model_validate(values)
 
@@ -169,6 +176,7 @@ def one_worker(params, project, pairs):
     rates = {}
     for stage, made in (("inpaint", "inpainted"), ("synth", "pairs")):
         shutil.rmtree(project / "data" / made)
+        shutil.rmtree(project / ".work" / "shards" / stage)
         rates[stage] = pairs / run_stage(stage, project)[0]
     return rates
 
@@ -177,15 +185,14 @@ def by_step(params, project):
     """Seconds of CPU a pair by step, from one shard of each stage made again in this process, after another."""
     index, took = project / "data/index", dict.fromkeys([*STEPS, "the rest"], 0.0)
     for build, (task, jobs) in (
-        (build_inpainted_shard, plan_inpainted(params, project / "again/inpainted", index)),
-        (build_pair_shard, plan_pairs(params, project / "again/pairs", index, project / "data/inpainted")),
+        (build_inpainted_shard, plan_inpainted(params, project / "again", index)),
+        (build_pair_shard, plan_pairs(params, project / "again", index, project / "data/inpainted")),
     ):
         build(jobs[0], task)  # what a process does once is not a pair's
         profile = cProfile.Profile(time.process_time)
         job = jobs[1 % len(jobs)]
-        profile.runcall(build, job, task)
+        count = profile.runcall(build, job, task).pairs
         profile.create_stats()
-        count = job.part.stop - job.part.first
         for step, functions in STEPS.items():
             took[step] += sum(profile.stats.get(key_of(function), NEVER)[3] for function in functions) / count
         took["the rest"] += sum(row[2] for row in profile.stats.values()) / count

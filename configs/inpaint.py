@@ -6,8 +6,7 @@ from pydantic import Field
 
 from configs.cluster import Cluster
 from configs.index import Data
-from configs.section import Count, Params, Range, Section, Size
-from configs.visible import Visible
+from configs.section import Count, Params, Section, ShareRange, Size
 
 
 class Inpaint(Section):
@@ -20,8 +19,8 @@ class Inpaint(Section):
     pairs_per_shard: Count
     store: str | None
     variants_per_image: Count
-    max_instances: Count
-    area_share: Range
+    max_instances: Count | None
+    area_share: ShareRange
     crowds: bool
     dilate_px: Annotated[int, Field(ge=0, le=64)]
     tries: Count
@@ -33,5 +32,4 @@ class InpaintParams(Params):
     size_px: Size
     data: Data
     cluster: Cluster
-    visible: Visible
     inpaint: Inpaint

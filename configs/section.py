@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from configs.errors import BadRequest
 
@@ -41,6 +41,22 @@ class Range(Section):
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
         return self
+
+
+def _of_shares(found: Range) -> Range:
+    if found.low < 0 or found.high > 1:
+        raise ValueError(f"wanted parts of a whole, in [0, 1]; found {found.low} .. {found.high}")
+    return found
+
+
+def _of_factors(found: Range) -> Range:
+    if found.low <= 0:
+        raise ValueError(f"wanted factors above 0; found {found.low} .. {found.high}")
+    return found
+
+
+ShareRange = Annotated[Range, AfterValidator(_of_shares)]
+PositiveRange = Annotated[Range, AfterValidator(_of_factors)]
 
 
 class Params(BaseModel):
@@ -77,11 +93,6 @@ def load(wanted: type[ParamsT], path: str | Path = "params.yaml") -> ParamsT:
         return wanted.model_validate(values)
     except ValidationError as error:
         raise BadRequest(f"{path}: {'; '.join(map(_explain, error.errors()))}") from None
-
-
-def height_width(size_px: int | list[int]) -> tuple[int, int]:
-    """Height and width in pixels of a `size_px`."""
-    return (size_px, size_px) if isinstance(size_px, int) else (size_px[0], size_px[1])
 
 
 def _explain(error: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from configs.cluster import Cluster
-from configs.section import Chance, Count, Params, Range, Section, Share
+from configs.section import Chance, Count, Params, PositiveRange, Section, Share, ShareRange
 from configs.visible import Visible
 
 
@@ -15,7 +15,7 @@ class Local(Section):
     textures: Count
     max_scale_log2: Annotated[int, Field(ge=0, le=6)]
     threshold: Annotated[float, Field(ge=0, lt=1)]
-    texture_weight: Range
+    texture_weight: ShareRange
 
 
 class Paste(Section):
@@ -23,8 +23,8 @@ class Paste(Section):
 
     max_instances: Count
     crowds: bool
-    area_share: Range
-    scale: Range
+    area_share: ShareRange
+    scale: PositiveRange
     rotate_deg: Annotated[float, Field(ge=0, le=180)]
     min_inside: Share
     feather_px: Annotated[int, Field(ge=0, le=64)]
@@ -39,7 +39,7 @@ class Synth(Section):
     pairs_per_image: Count
     pairs_per_shard: Count
     store: str | None
-    area_share: Range
+    area_share: ShareRange
     tries: Count
     paste: Paste
     local: Local

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from configs.model import Model
-from configs.section import Count, Params, Range, Section, Share
+from configs.section import Count, Params, PositiveRange, Section, Share
 
 
 class Augment(Section):
@@ -13,7 +13,7 @@ class Augment(Section):
 
     rotate_deg: Annotated[float, Field(ge=0, le=180)]
     translate_share: Share
-    scale: Range
+    scale: PositiveRange
     brightness: Share
     contrast: Share
     saturation: Share

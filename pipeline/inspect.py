@@ -19,7 +19,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from configs.errors import BadRequest, Failure, run
@@ -37,6 +38,8 @@ from pipeline.shards import (
     KINDS,
     MANIFEST,
     Manifest,
+    NotCheckedError,
+    Remake,
     Shard,
     Where,
     child,
@@ -63,6 +66,7 @@ class Report:
     stage: str
     split: str
     pairs: int
+    distinct: int  # of them
     height_px: int
     width_px: int
     seed: int
@@ -78,16 +82,17 @@ class Report:
     parameters: dict[str, Any]
 
 
-def describe(where: Where, shard: Shard) -> Report:
-    """Gather the report on a shard; reads its masks but not its images."""
+def describe(path: Where, shard: Shard) -> Report:
+    """Gather the report on a shard, whose folder or URL `path` is; reads its masks but not its images."""
     attributes, entry = shard.attributes, shard.entry
-    on_disk = sum(file_sizes(child(where, f"{entry.name}.zarr")).values())
+    on_disk = sum(file_sizes(path).values())
     raw = int(shard.pair.nbytes + shard.mask.nbytes)
     return Report(
         name=entry.name,
         stage=attributes["stage"],
         split=entry.split,
         pairs=entry.pairs,
+        distinct=entry.distinct,
         height_px=int(shard.pair.shape[2]),
         width_px=int(shard.pair.shape[3]),
         seed=attributes["seed"],
@@ -119,24 +124,29 @@ def sheet_of(shard: Shard, count: int) -> npt.NDArray[np.uint8]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring."""
     args = _parser().parse_args(argv)
-    if not args.root.is_dir():
-        raise BadRequest(f"no folder {args.root}; run `dvc repro`")
-    manifest = read_manifest(args.root) if (args.root / MANIFEST).exists() else None
+    root: Where = args.root if "://" in args.root else Path(args.root)
+    if isinstance(root, Path) and not root.is_dir():
+        raise BadRequest(f"no folder {root}; run `dvc repro`")
+    manifest = read_manifest(root) if isinstance(root, Path) and (root / MANIFEST).exists() else None
     if args.name == ALL:
         if not args.verify or args.png or args.html or args.json:
             raise BadRequest(f"`{ALL}` is for --verify alone; a report is of one shard")
-        verify(args.root, read_manifest(args.root), None, args.sample)
+        if not isinstance(root, Path):
+            raise BadRequest(f"{root}: `{ALL}` wants the folder of the manifest that names it, such as data/pairs")
+        verify(root, read_manifest(root), None, args.sample)
         return 0
-    where = manifest.where(args.root) if manifest else args.root
-    shard = open_shard(where, args.name)
+    where, key = find_shard(root, manifest, args.name)
+    shard = replace(open_shard(where, key), name=args.name)
     if args.verify:
-        verify(args.root, manifest, args.name, args.sample)
-    report = describe(where, shard)
+        verify(root, manifest, args.name, args.sample)
+    report = describe(child(where, f"{key}.zarr"), shard)
     if args.json:
         print(json.dumps(asdict(report), indent=1))
     else:
         _print_report(report, Console())
     if args.png or args.html:
+        if not shard.entry.pairs:
+            raise BadRequest(f"{args.name}: it holds no pair to draw")
         png = cv2.imencode(".png", cv2.cvtColor(sheet_of(shard, PAIRS_ON_SHEET), cv2.COLOR_RGB2BGR))[1].tobytes()
         if args.png:
             _write(args.png, png)
@@ -145,32 +155,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def verify(root: Path, manifest: Manifest | None, only: str | None, sample: int) -> None:
+def find_shard(root: Where, manifest: Manifest | None, name: str) -> tuple[Where, str]:
+    """The place of a shard and its name there.
+
+    Raises:
+        BadRequest: the manifest names no such shard.
+    """
+    if manifest is None:
+        return root, name
+    for entry in manifest.shards:
+        if entry.name == name:
+            assert isinstance(root, Path)
+            return manifest.where(root), manifest.key(entry)
+    first, last = manifest.shards[0].name, manifest.shards[-1].name
+    raise BadRequest(f"no {name} in {root} (shards there: {first} .. {last})")
+
+
+def verify(root: Where, manifest: Manifest | None, only: str | None, sample: int) -> None:
     """Check one shard of a folder, or all, and say what was checked.
 
     Raises:
         Failure: something is wrong; the message names every shard and what is wrong with it.
     """
-    where = manifest.where(root) if manifest else root
     listed = {entry.name: entry for entry in manifest.shards} if manifest else {}
-    wrong = faults_of_folder(where, manifest) if manifest and not only else {}
+    wrong = faults_of_folder(root, manifest) if manifest and not only and isinstance(root, Path) else {}
     names = [only] if only else [name for name in listed if name not in wrong]
     not_checked = set()
     with tempfile.TemporaryDirectory() as scratch:
-        remaker = partial(remaker_for, root=root, scratch=Path(scratch))
         for name in track(names, f"verify {root}", len(names)):
-            faults, reason = verify_shard(where, name, listed.get(name), sample, remaker)
+            where, key = find_shard(root, manifest, name)
+            remaker = partial(_remaker, root=root, scratch=Path(scratch))
+            faults, reason = verify_shard(where, key, listed.get(name), sample, remaker)
             if faults:
                 wrong[name] = "; ".join(faults)
             if reason:
                 not_checked.add(reason)
     if wrong:
         found = "; ".join(f"{name}: {faults}" for name, faults in wrong.items())
-        raise Failure(f"{where}: {found}; delete what is wrong and run `dvc repro` to make it again")
+        raise Failure(f"{root}: {found}; run `dvc repro --force --single-item` of its stage, which makes it again")
     again = f"up to {sample} of each shard made again to the byte"
     if not_checked:
         again = f"pairs NOT made again, {'; '.join(sorted(not_checked))}"
     print(f"{only or root}: bytes and laws verified (shards: {len(names)}); {again}", file=sys.stderr)
+
+
+def _remaker(attributes: dict[str, Any], root: Where, scratch: Path) -> Remake:
+    if not isinstance(root, Path):
+        raise NotCheckedError(f"{root} is a store; what its pairs were made from lies beside a manifest")
+    return remaker_for(attributes, root, scratch)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -178,13 +210,20 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pipeline.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", help="the shard, for example shard_0003; or `all`, with --verify")
-    parser.add_argument("--root", type=Path, default=Path("data/pairs"), help="folder of shards (default: data/pairs)")
+    parser.add_argument("--root", default="data/pairs", help="folder or URL of shards (default: data/pairs)")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write tables and contact sheet as one page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of tables")
     parser.add_argument("--verify", action="store_true", help="check bytes, laws, and a sample made again")
-    parser.add_argument("--sample", type=int, default=8, metavar="N", help="pairs of a shard made again (default: 8)")
+    parser.add_argument("--sample", type=_count, default=8, metavar="N", help="pairs made again of a shard (8)")
     return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -226,7 +265,8 @@ def _sheet_entry(shard: Shard, place: int, kind: str) -> SheetEntry:
 
 
 def _print_report(report: Report, console: Console) -> None:
-    facts = Table(title=f"{report.name}: {report.pairs} pairs, {report.split}", show_header=False, title_justify="left")
+    title = f"{report.name}: {report.pairs} pairs, {report.distinct} distinct, {report.split}"
+    facts = Table(title=escape(title), show_header=False, title_justify="left")
     for label, value in {
         "made by": f"stage {report.stage}, seed {report.seed}, code {report.code_version}",
         "pair size": f"{report.height_px} x {report.width_px} px",
@@ -234,25 +274,25 @@ def _print_report(report: Report, console: Console) -> None:
         "sha256": report.sha256[:16],
         "fingerprint": report.fingerprint[:16],
     }.items():
-        facts.add_row(label, value)
+        facts.add_row(label, escape(value))
     console.print(facts)
 
     kinds = Table(title="share of the image that is masked", title_justify="left")
     for column in ("kind", "pairs", *QUANTILES):
         kinds.add_column(column, justify="left" if column == "kind" else "right")
     for kind, quantiles in report.mask_share.items():
-        kinds.add_row(kind, str(report.kinds[kind]), *(f"{share:.2%}" for share in quantiles.values()))
+        kinds.add_row(escape(kind), str(report.kinds[kind]), *(f"{share:.2%}" for share in quantiles.values()))
     console.print(kinds)
 
     if report.outcomes:
         outcomes = Table(title="drawn in vain", show_header=False, title_justify="left")
         for reason, times in report.outcomes.items():
-            outcomes.add_row(reason, str(times))
+            outcomes.add_row(escape(reason), str(times))
         console.print(outcomes)
 
     parameters = Table(title="parameters", show_header=False, title_justify="left")
     for key, value in _flatten(report.parameters):
-        parameters.add_row(key, value)
+        parameters.add_row(escape(key), escape(value))
     console.print(parameters)
 
 

@@ -12,13 +12,13 @@ def main() -> None:
     """Choose the images and their split, check each, and write the index."""
     params = load(IndexParams)
     annotations = read_annotations(Path(params.data.annotations))
-    split = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
-    index = build_index(annotations, Path(params.data.images), split, params.index.max_unreadable_share)
-    summary = write_index(Path("data/index"), *index)
-    refused = sum(summary["refused_instances"].values())
+    places = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    found = build_index(annotations, Path(params.data.images), places, params.index.max_unreadable_share)
+    summary = write_index(Path("data/index"), found)
     print(
         f"index: {summary['images']['train']} train and {summary['images']['val']} val images, "
-        f"{summary['instances']} instances; skipped {len(summary['skipped_images'])} images, {refused} instances"
+        f"{summary['instances']} instances; skipped {len(found.skipped)} images, {found.refused.total()} instances; "
+        f"{len(found.repeated)} files stand more than once, {len(found.alike)} groups of photographs look alike"
     )
 
 

@@ -9,13 +9,15 @@ from configs.section import load
 from pipeline.changes import build_inpainted_shard, plan_inpainted
 from pipeline.cluster import build_shards, summary
 
+SHELF = Path(".work/shards/inpaint")  # where shards lie until nothing names them any more
+
 
 def main() -> None:
     """Remove objects from every image of the index."""
     params = load(InpaintParams)
-    root = Path("data/inpainted")
-    task, jobs = plan_inpainted(params, root, Path("data/index"))
-    manifest = build_shards(root, jobs, partial(build_inpainted_shard, task=task), params.cluster, "inpaint")
+    task, jobs = plan_inpainted(params, SHELF, Path("data/index"))
+    work = partial(build_inpainted_shard, task=task)
+    manifest = build_shards(Path("data/inpainted"), SHELF, jobs, work, params.cluster, "inpaint")
     print(f"inpaint: {summary(manifest)}")
 
 

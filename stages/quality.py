@@ -37,7 +37,8 @@ def main() -> None:
     """Measure a sample of the pairs, and lay some of each kind side by side."""
     params = load(QualityParams)
     manifest = read_manifest(PAIRS)
-    shards = {entry.name: open_shard(manifest.where(PAIRS), entry.name) for entry in manifest.shards}
+    where = manifest.where(PAIRS)
+    shards = {entry.name: open_shard(where, manifest.key(entry)) for entry in manifest.shards}
     found: dict[str, list[Measured]] = {}
     for name, place in sample_pairs([(entry.name, entry.pairs) for entry in manifest.shards], params.quality.pairs):
         entry = read_entry(shards[name], place)
@@ -52,14 +53,19 @@ def main() -> None:
         for kind in PUBLISHED_AREAS
         if kind in found
     }
-    write_figures(figures)
+    made = {"made": sum(manifest.kinds.values()), "distinct": manifest.distinct}
+    write_figures(figures, made)
     for kind in PUBLISHED_AREAS:
         write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names all three
     for kind in figures:
         picked = spread(len(found[kind]), params.quality.sheet_pairs)
         write_sheet(kind, [found[kind][number] for number in picked], shards)
     seen = ", ".join(f"{kind} {own['visible share of mask']:.0%}" for kind, own in figures.items())
-    print(f"quality: {sum(map(len, found.values()))} pairs; visible share of their masks: {seen}")
+    looked_at = sum(map(len, found.values()))
+    print(
+        f"quality: {made['distinct']} of {made['made']} pairs are distinct; visible share of the masks of {looked_at}:"
+        f" {seen}"
+    )
 
 
 def read_entry(shard: Shard, place: int, caption: str = "") -> SheetEntry:
@@ -68,9 +74,9 @@ def read_entry(shard: Shard, place: int, caption: str = "") -> SheetEntry:
     return SheetEntry(original, changed, np.asarray(shard.mask[place]) > 0, caption)
 
 
-def write_figures(figures: Mapping[str, Mapping[str, float | int]]) -> None:
+def write_figures(figures: Mapping[str, Mapping[str, float | int]], made: Mapping[str, int]) -> None:
     """Write what `dvc metrics show` compares, what it is to be compared with, and the tables behind the bar plots."""
-    (REPORTS / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (REPORTS / "metrics.json").write_text(json.dumps({"all": made, **figures}, indent=1) + "\n")
     published = {kind: asdict(area) for kind, area in PUBLISHED_AREAS.items()}
     (REPORTS / "published_areas.json").write_text(json.dumps(published, indent=1) + "\n")
     seams = [(f"{kind}, {when}", own[key]) for kind, own in figures.items() for when, key in SEAMS.items()]

@@ -9,13 +9,15 @@ from configs.synth import SynthParams
 from pipeline.changes import build_pair_shard, plan_pairs
 from pipeline.cluster import build_shards, summary
 
+SHELF = Path(".work/shards/synth")  # where shards lie until nothing names them any more
+
 
 def main() -> None:
     """Make the pairs of every image of the index."""
     params = load(SynthParams)
-    root = Path("data/pairs")
-    task, jobs = plan_pairs(params, root, Path("data/index"), Path("data/inpainted"))
-    manifest = build_shards(root, jobs, partial(build_pair_shard, task=task), params.cluster, "synth")
+    task, jobs = plan_pairs(params, SHELF, Path("data/index"), Path("data/inpainted"))
+    work = partial(build_pair_shard, task=task)
+    manifest = build_shards(Path("data/pairs"), SHELF, jobs, work, params.cluster, "synth")
     print(f"synth: {summary(manifest)}")
 
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
-from configs.section import height_width
 from model.benchmark.baselines import baselines, patchcore, pixel_difference
 from model.benchmark.cases import Case, best_and_worst, rate
 from model.benchmark.cost import Cost, measure_cost
@@ -28,6 +27,7 @@ from model.encoders import VisualPrior, read_clip
 from model.metauas import MetaUAS, PromptPool
 from model.pictures import Strip, take_turns, to_image
 from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
+from pipeline.arrays import height_width
 from pipeline.progress import track
 from pipeline.spread import spread
 

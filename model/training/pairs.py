@@ -60,6 +60,7 @@ class PairDataset(Dataset[Pair]):
         self.digest = manifest.digest
         self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
+        self._keys = {shard.name: manifest.key(shard) for shard in shards}
         self.counts = [shard.pairs for shard in shards]
         self.ends = list(accumulate(self.counts))  # one past the last pair of each shard
         self._open: dict[str, _Open] = {}
@@ -110,7 +111,7 @@ class PairDataset(Dataset[Pair]):
     def _shard(self, name: str) -> _Open:
         with _OPENING:
             if name not in self._open:
-                shard = open_shard(self.where, name)
+                shard = open_shard(self.where, self._keys[name])
                 kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
                 self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
             return self._open[name]

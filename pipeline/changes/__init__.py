@@ -1,5 +1,6 @@
 """What is done to an image: each kind of change drawn as a record, and made from it."""
 
+from pipeline.changes.fillers import LAMA_LIBRARIES
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.quality import (
     AREA_BINS,
@@ -15,6 +16,7 @@ from pipeline.changes.synth import build_pair_shard, plan_pairs
 
 __all__ = [
     "AREA_BINS",
+    "LAMA_LIBRARIES",
     "PUBLISHED_AREAS",
     "PairQuality",
     "area_histogram",

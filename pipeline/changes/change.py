@@ -12,9 +12,10 @@ from configs.visible import Visible
 from pipeline.arrays import Image, Mask
 from pipeline.changes.local import LocalDraw, apply_local, draw_local
 from pipeline.changes.paste import Cutout, Placement, apply_paste, draw_placements
+from pipeline.changes.removal import remove
 from pipeline.changes.sources import Sources
 from pipeline.changes.visible import keep_visible
-from pipeline.shards import INPAINT, LOCAL, NO_DONOR, PASTE
+from pipeline.shards import LOCAL, NO_DONOR, PASTE
 from pipeline.source import ImageRow, InstanceRow, bounding_box
 
 FROM_EDGE_PX = 3  # annotators stop this short of the edge of the photograph
@@ -80,20 +81,17 @@ def from_record(record: Mapping[str, Any]) -> Change:
     return _CHANGE.validate_python(record)
 
 
-def draw_change(kind: int, row: int, number: int, rng: np.random.Generator, sources: Sources, config: Synth) -> Change:
+def draw_change(kind: int, row: int, rng: np.random.Generator, sources: Sources, config: Synth) -> Change:
     """Draw a change of one kind.
 
     Args:
-        kind: INPAINT, PASTE or LOCAL.
+        kind: PASTE or LOCAL; the variants of data/inpainted are not drawn here.
         row: of the image to be changed.
-        number: which try of which pair of the image this is; successive numbers take successive inpainted variants.
-        rng: draws everything else.
+        rng: draws everything.
         sources: the images.
         config: strengths and areas.
     """
     image_id = int(sources.index.image_ids[row])
-    if kind == INPAINT:
-        return InpaintChange(image_id, number % sources.variants)
     if kind == PASTE:
         donor = _draw_donor(rng, row, sources)
         placements = _draw_paste(rng, donor, sources, config.paste)
@@ -111,7 +109,8 @@ def make_pair(change: Change, sources: Sources, visible: Visible) -> tuple[Image
     if isinstance(change, Unchanged):
         return original, original, np.zeros(original.shape[:2], np.bool_)
     if isinstance(change, InpaintChange):
-        return original, *sources.inpainted(row, change.variant)
+        filled = sources.filled(row, change.variant)
+        return original, *remove(original, filled.pixels, filled.objects, filled.hole, visible)
     if isinstance(change, PasteChange):
         donor = sources.row(change.donor_id)
         instances = {instance.instance_id: instance for instance in sources.index.instances(donor)}

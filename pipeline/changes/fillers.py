@@ -27,6 +27,7 @@ Filler = Callable[[Sequence[Image], Sequence[Mask]], list[Image]]
 
 OPENCV_RADIUS_PX = 2  # 3, the usual, costs 1.7 times as much and looks the same at the size of pairs
 LAMA_MULTIPLE = 8  # LaMa takes sides that are multiples of this many pixels
+LAMA_LIBRARIES = ("torch", "simple-lama-inpainting")  # which shape LaMa's pixels
 LAMA_URL = "https://github.com/enesmsahin/simple-lama-inpainting/releases/download/v0.1.0/big-lama.pt"
 
 
@@ -73,6 +74,13 @@ def find_weights(config: Inpaint) -> Weights | None:
         f"inpaint.filler = lama needs the weights big-lama.pt, but {found}; "
         f"download {LAMA_URL} and give its path, or take inpaint.filler: opencv_telea"
     )
+
+
+def device_of_lama() -> str:
+    """What LaMa runs on in this process, in words."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 @cache

@@ -1,27 +1,29 @@
 """Objects removed from images (paper, section 3.3, "disappearance"): data/index -> data/inpainted.
 
-Item `i` of a split is variant `i % variants_per_image` of its image `i // variants_per_image`, so the place of an
-image's variants follows from the index alone. An image of which nothing can be removed is there too, as it is.
+An image gives one pair for each set of objects that is removed from it, no set twice, and at least one: an image of
+which nothing can be removed is there as it is. What counts as a visible change is judged by whoever takes a pair from
+here, so another judgement fills nothing again.
 
-The shards hold one more array, `filler_mask`, uint8 (N, H, W): 1 where the filler was asked to paint, the removed
-objects and a rim around them. `mask` is the change mask: the pixels that differ, where the difference can be seen.
+`mask` is where the filler was asked to paint: the removed objects and a rim around them. The shards hold one more
+array, `objects`, uint8 (N, H, W): 1 where the removed objects were.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import comb
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from configs.inpaint import Inpaint, InpaintParams
-from configs.section import height_width
-from configs.visible import Visible
-from pipeline.arrays import Image, Mask
-from pipeline.changes.fillers import Weights, find_weights, make_filler
-from pipeline.changes.visible import contrast, keep_visible
+from pipeline.arrays import Image, Mask, height_width
+from pipeline.changes.fillers import LAMA_LIBRARIES, Weights, device_of_lama, find_weights, make_filler
+from pipeline.changes.removal import OBJECTS
+from pipeline.changes.visible import put
 from pipeline.shards import (
     INPAINT,
     NO_DONOR,
@@ -30,8 +32,11 @@ from pipeline.shards import (
     Part,
     ShardEntry,
     ShardJob,
+    machine,
     made_by,
     plan_shards,
+    refuse_other_code,
+    shelf_name,
     write_shard,
 )
 from pipeline.source import (
@@ -46,22 +51,21 @@ from pipeline.source import (
     union,
 )
 
-FILLER_MASK = "filler_mask"
-IMAGES_AT_ONCE = 32  # handed to the filler together; LaMa's batches are made of them
+IMAGES_AT_ONCE, BYTES_AT_ONCE = 32, 64 << 20  # handed to the filler together, at most; LaMa's batches are made of them
+MOST_SETS = 1000  # of objects; of fewer, all are tried where draws do not find enough
 
 
 @dataclass(frozen=True)
 class InpaintTask:
     """What is the same for all shards of data/inpainted."""
 
-    root: Path  # where the shards go
+    shelf: Path  # where the shards go
     index: Path
     images: Path
     size: tuple[int, int]  # height, width in pixels
     seed: int
     config: Inpaint
     weights: Weights | None  # of LaMa
-    visible: Visible
 
 
 @dataclass(frozen=True)
@@ -76,47 +80,65 @@ class Removal:
     hole: Mask  # what is filled: the objects, dilated
 
 
-def plan_inpainted(params: InpaintParams, root: Path, index_root: Path) -> tuple[InpaintTask, list[ShardJob]]:
+def plan_inpainted(params: InpaintParams, shelf: Path, index_root: Path) -> tuple[InpaintTask, list[ShardJob]]:
     """The task and its shards, from the parameters and the index.
 
     Raises:
         BadRequest: `inpaint.filler` is lama and its weights are not there.
     """
-    index, size, weights = Index(index_root), height_width(params.size_px), find_weights(params.inpaint)
-    # Absolute: workers of a cluster started by hand may run in another folder.
-    folders = root.absolute(), index_root.absolute(), Path(params.data.images).absolute()
-    task = InpaintTask(*folders, size, params.seed, params.inpaint, weights, params.visible)
+    task = inpaint_task(params, shelf, index_root)
+    index, weights = Index(index_root), task.weights
     attributes = {
         "stage": "inpaint",
         "seed": params.seed,
         "parameters": {
-            "size": list(size),
-            # Neither where the weights lie nor where the shards go makes the pixels.
-            "inpaint": params.inpaint.model_dump(exclude={"lama_weights", "store"}),
-            "visible": params.visible.model_dump(),
+            "size": list(task.size),
+            # Neither where the weights lie nor how and where the shards go makes the pixels.
+            "inpaint": params.inpaint.model_dump(exclude={"lama_weights", "store", "pairs_per_shard"}),
         },
-        "inputs": {"index": index.digest, "lama_sha256": weights.sha256 if weights else None},
-        **made_by(__name__),
+        **made_by(__name__, LAMA_LIBRARIES if weights else ()),
     }
-    counts = {split: len(index.rows(split)) * params.inpaint.variants_per_image for split in SPLITS}
-    return task, plan_shards(counts, params.inpaint.pairs_per_shard, attributes, params.inpaint.store)
+
+    def of_part(part: Part) -> dict[str, Any]:
+        rows = index.digest_of(part.split, part.first, part.stop)
+        return {"inputs": {"rows": rows, "lama_sha256": weights.sha256 if weights else None}}
+
+    ranks = {split: index.ranks(split) for split in SPLITS}
+    images_per_shard = max(1, params.inpaint.pairs_per_shard // params.inpaint.variants_per_image)
+    return task, plan_shards(ranks, images_per_shard, attributes, of_part, params.inpaint.store)
+
+
+def inpaint_task(params: InpaintParams, shelf: Path, index_root: Path) -> InpaintTask:
+    """What is the same for all shards; raises as `plan_inpainted`."""
+    # Absolute: workers of a cluster started by hand may run in another folder.
+    folders = shelf.absolute(), index_root.absolute(), Path(params.data.images).absolute()
+    size, weights = height_width(params.size_px), find_weights(params.inpaint)
+    return InpaintTask(*folders, size, params.seed, params.inpaint, weights)
 
 
 def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
-    """Make one shard of data/inpainted (runs on a Dask worker)."""
+    """Make one shard of data/inpainted (runs on a Dask worker).
+
+    Raises:
+        Failure: this process runs other code than the job is of; or an image has changed since it was indexed.
+    """
+    refuse_other_code(job.attributes)
     cv2.setNumThreads(1)  # the worker processes are the parallelism
     outcomes = Counter[str]()
-    pairs = _filled(_drawn(Index(task.index), job.part, task), task, outcomes)
-    attributes = {**job.attributes, "fingerprint": job.fingerprint}
-    return write_shard(task.root, job.name, task.size, pairs, attributes, outcomes, job.store)
+    pairs = _filled(_drawn(Index(task.index), job.part, task, outcomes), task)
+    device = device_of_lama() if task.weights else "cpu"
+    attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine(device)}
+    made = write_shard(task.shelf, shelf_name(job.fingerprint), task.size, pairs, attributes, outcomes, job.store)
+    return replace(made, name=job.name)
 
 
-def draw_removal(
+def draw_removals(
     rng: np.random.Generator, instances: Sequence[InstanceRow], size: tuple[int, int], config: Inpaint
-) -> tuple[InstanceRow, ...]:
-    """Draw a set of 1 .. max_instances instances whose union has an allowed area; none when no draw has.
+) -> list[tuple[InstanceRow, ...]]:
+    """Draw sets of instances to be removed, each of 1 .. max_instances and with a union of an allowed area.
 
-    The paper removes "a union mask of a random set of labeled instances" (appendix A).
+    The paper removes "a union mask of a random set of labeled instances" (appendix A). No union is drawn twice; there
+    are `variants_per_image` sets, or as many as the image has. More of them only add to fewer.
 
     Args:
         rng: draws.
@@ -125,30 +147,17 @@ def draw_removal(
         config: how many, of which area, and whether crowds take part.
     """
     usable = [instance for instance in instances if config.crowds or not instance.is_crowd]
-    most = min(config.max_instances, len(usable))
-    for _ in range(config.tries if most else 0):
-        chosen = rng.permutation(len(usable))[: rng.integers(1, most, endpoint=True)]
+    most = min(config.max_instances or len(usable), len(usable))
+    found: dict[bytes, tuple[InstanceRow, ...]] = {}
+    for chosen in _choices(rng, len(usable), most, config.tries * config.variants_per_image):
         drawn = tuple(usable[number] for number in sorted(chosen))
-        share = mask_area(union([instance.counts for instance in drawn], *size), *size) / (size[0] * size[1])
+        counts = union([instance.counts for instance in drawn], *size)
+        share = mask_area(counts, *size) / (size[0] * size[1])
         if config.area_share.low <= share <= config.area_share.high:
-            return drawn
-    return ()
-
-
-def remove(image: Image, filled: Image, objects: Mask, hole: Mask, visible: Visible) -> tuple[Image, Mask]:
-    """The image without the objects, and the mask of what changed.
-
-    Args:
-        image: uint8 (H, W, 3).
-        filled: the filler's output for `hole`.
-        objects: the pixels to be replaced.
-        hole: the objects and a rim around them: an object's edge bleeds into the pixels next to it.
-        visible: what counts as visible.
-
-    The rim is changed, and belongs to the mask, only where the filler made a visible difference there.
-    """
-    mask = objects | (hole & (contrast(image, filled) >= visible.min_contrast))
-    return keep_visible(image, filled, mask, visible.min_contrast, visible.min_share)
+            found.setdefault(counts, drawn)
+        if len(found) == config.variants_per_image:
+            break
+    return list(found.values())
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:
@@ -157,46 +166,67 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     return cv2.dilate(mask.view(np.uint8), disc) > 0
 
 
-def _drawn(index: Index, part: Part, task: InpaintTask) -> Iterator[Removal]:
-    """What to remove, for every item of a part."""
-    rows, variants = index.rows(part.split), task.config.variants_per_image
-    for item in range(part.first, part.stop):
-        row, variant = rows[item // variants], item % variants
-        if variant == 0 or item == part.first:
-            known, instances = index.image(row), index.instances(row)
-            stored = read_indexed_image(task.images, known)
-            original = resize(stored, task.size)
-        rng = np.random.default_rng([task.seed, known.image_id, INPAINT, variant])
-        drawn = draw_removal(rng, instances, (known.height, known.width), task.config)
-        at_full_size = index.union(row, drawn)
-        objects = resize_mask(at_full_size, task.size)
-        canvas, hole = (stored, at_full_size) if task.config.fill_at == "native" else (original, objects)
-        names = tuple(instance.instance_id for instance in drawn)
-        yield Removal(known.image_id, names, original, objects, canvas, dilate(hole, task.config.dilate_px))
+def _choices(rng: np.random.Generator, count: int, most: int, draws: int) -> Iterator[Sequence[int]]:
+    """Sets of 1 .. `most` of `count` things: `draws` random ones, then all, in random order, if these are few."""
+    if not count:
+        return
+    for _ in range(draws):
+        yield rng.permutation(count)[: rng.integers(1, most, endpoint=True)].tolist()
+    if sum(comb(count, size) for size in range(1, most + 1)) <= MOST_SETS:
+        every = [chosen for size in range(1, most + 1) for chosen in combinations(range(count), size)]
+        yield from (every[place] for place in rng.permutation(len(every)))
 
 
-def _filled(removals: Iterator[Removal], task: InpaintTask, outcomes: Counter[str]) -> Iterator[NewPair]:
-    """The pairs; images that stay as they are are counted with their reason."""
+def _drawn(index: Index, part: Part, task: InpaintTask, outcomes: Counter[str]) -> Iterator[Removal]:
+    """What to remove from the images of a part; images that are to stay as they are are counted."""
+    for row in index.rows(part.split)[part.first : part.stop]:
+        known, instances = index.image(row), index.instances(row)
+        stored = read_indexed_image(task.images, known)
+        original = resize(stored, task.size)
+        rng = np.random.default_rng([task.seed, known.image_id, INPAINT, 0])
+        drawn = draw_removals(rng, instances, (known.height, known.width), task.config)
+        if not drawn:
+            outcomes["no set of instances of an allowed area"] += 1
+        for removed in drawn or [()]:
+            at_full_size = index.union(row, removed)
+            objects = resize_mask(at_full_size, task.size)
+            canvas, hole = (stored, at_full_size) if task.config.fill_at == "native" else (original, objects)
+            names = tuple(instance.instance_id for instance in removed)
+            yield Removal(known.image_id, names, original, objects, canvas, dilate(hole, task.config.dilate_px))
+
+
+def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]:
+    """The pairs."""
     filler = make_filler(task.config, task.weights)
-    while batch := list(islice(removals, IMAGES_AT_ONCE)):
+    for batch in _batches(removals):
         wanted = [removal for removal in batch if removal.instance_ids]
         fills = iter(filler([removal.canvas for removal in wanted], [removal.hole for removal in wanted]))
         for removal in batch:
-            changed, mask, hole = removal.original, np.zeros(task.size, np.bool_), np.zeros(task.size, np.bool_)
+            changed, hole = removal.original, np.zeros(task.size, np.bool_)
             if removal.instance_ids:
                 hole = touched(removal.hole, task.size)
-                filled = resize(next(fills), task.size)
-                changed, mask = remove(removal.original, filled, removal.objects, hole, task.visible)
-            if not mask.any():
-                reason = "removal not visible" if removal.instance_ids else "no instances of an allowed area"
-                outcomes[reason] += 1
+                changed = put(removal.original, resize(next(fills), task.size), hole)
             yield NewPair(
                 original=removal.original,
                 changed=changed,
-                mask=mask,
-                kind=INPAINT if mask.any() else UNCHANGED,
+                mask=hole,
+                kind=INPAINT if removal.instance_ids else UNCHANGED,
                 image_id=removal.image_id,
                 donor_id=NO_DONOR,
                 record={"removed": list(removal.instance_ids)},
-                extra={FILLER_MASK: hole},
+                extra={OBJECTS: removal.objects},
             )
+
+
+def _batches(removals: Iterator[Removal]) -> Iterator[list[Removal]]:
+    """Removals in their order, few enough of a time for their canvases to fit BYTES_AT_ONCE."""
+    batch: list[Removal] = []
+    held = 0
+    for removal in removals:
+        if batch and (len(batch) == IMAGES_AT_ONCE or held + removal.canvas.nbytes > BYTES_AT_ONCE):
+            yield batch
+            batch, held = [], 0
+        batch.append(removal)
+        held += removal.canvas.nbytes
+    if batch:
+        yield batch

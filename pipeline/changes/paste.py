@@ -1,5 +1,6 @@
 """Pasted objects: instances of another image put into this one (paper, section 3.3, "exchange")."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from configs.synth import Paste
 from pipeline.arrays import Image, Mask
+from pipeline.changes.numbers import log_uniform, rounded
 from pipeline.changes.visible import put
 from pipeline.source import window_of
 
@@ -87,10 +89,9 @@ def apply_paste(
 
 def _draw_placement(rng: np.random.Generator, cutout: Cutout, size: tuple[int, int], config: Paste) -> Placement:
     flip = bool(rng.random() < 0.5)
-    # Uniform in the logarithm: half as large is as likely as twice as large.
-    scale = float(np.exp(rng.uniform(np.log(config.scale.low), np.log(config.scale.high))))
+    scale = log_uniform(rng, config.scale.low, config.scale.high)
     angle_deg = float(rng.uniform(-config.rotate_deg, config.rotate_deg)) if cutout.edges == (0, 0) else 0.0
-    cos, sin = abs(np.cos(np.deg2rad(angle_deg))), abs(np.sin(np.deg2rad(angle_deg)))
+    cos, sin = abs(math.cos(math.radians(angle_deg))), abs(math.sin(math.radians(angle_deg)))
     down, across = scale * cutout.height * size[0], scale * cutout.width * size[1]
     return Placement(
         instance_id=cutout.instance_id,
@@ -108,9 +109,9 @@ def _draw_middle(rng: np.random.Generator, side: float, edge: int, min_inside: f
     """The middle of a side of that length: at the `edge`, or such that `min_inside` of it lies in [0, 1], if it can."""
     if edge:
         at_start = side / 2 - BEYOND_EDGE
-        return at_start if edge < 0 else 1 - at_start
+        return rounded(at_start if edge < 0 else 1 - at_start)
     low = min((min_inside - 0.5) * side, 0.5)
-    return float(rng.uniform(low, 1 - low))
+    return rounded(rng.uniform(low, 1 - low))
 
 
 def _fade_in(under: Image, over: Image, mask: Mask, feather_px: int) -> Image:
@@ -125,8 +126,9 @@ def _affine(instance: Mask, placement: Placement) -> npt.NDArray[np.float64]:
     height, width = instance.shape
     rows, cols = window_of(instance)
     middle = np.array([(cols.start + cols.stop - 1) / 2, (rows.start + rows.stop - 1) / 2])
-    angle = np.deg2rad(placement.angle_deg)
-    turn = placement.scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    angle = math.radians(placement.angle_deg)
+    cos, sin = placement.scale * math.cos(angle), placement.scale * math.sin(angle)
+    turn = np.array([[cos, sin], [-sin, cos]])
     if placement.flip:
         turn[:, 0] *= -1
     target = np.array([placement.col * (width - 1), placement.row * (height - 1)])

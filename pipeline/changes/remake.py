@@ -1,6 +1,6 @@
 """Making pairs again from what lies beside their folder: what `inspect --verify` holds the stored ones against."""
 
-from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,25 @@ from configs.inpaint import InpaintParams
 from configs.section import load
 from configs.visible import Visible
 from pipeline.changes.change import from_record, make_pair
-from pipeline.changes.inpaint import InpaintTask, build_inpainted_shard, plan_inpainted
+from pipeline.changes.fillers import device_of_lama
+from pipeline.changes.inpaint import InpaintTask, build_inpainted_shard, inpaint_task
 from pipeline.changes.sources import Sources
-from pipeline.shards import RECORDS, NotCheckedError, Part, Pixels, Remake, Shard, ShardJob, open_shard
+from pipeline.shards import (
+    RECORDS,
+    NotCheckedError,
+    Part,
+    Pixels,
+    Remake,
+    Shard,
+    ShardJob,
+    made_by,
+    open_shard,
+    shelf_name,
+)
+from pipeline.source import Index, read_indexed_image, resize
+
+ONE_LEVEL = 1  # by which a network's pixels may follow the make-up of its batches
+FINGERPRINT = "0" * 64  # of what is made only to be looked at
 
 
 def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake:
@@ -30,53 +46,91 @@ def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake
     index, inpainted = root.parent / "index", root.parent / "inpainted"
     try:
         if attributes["stage"] == "synth":
-            sources = Sources(index, inpainted)
+            sources = _sources(index, inpainted)
             found = {"index": sources.index.digest, "inpainted": sources.digest}
-            remake = _from_record(sources, Visible.model_validate(attributes["parameters"]["visible"]))
-        else:
-            task, found = _inpaint_task(attributes, index, scratch)
-            remake = _from_seed(task)
+            other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
+            if other:
+                raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
+            return _from_record(sources, Visible.model_validate(attributes["parameters"]["visible"]), _photographs())
+        return _from_seed(_inpaint_task(attributes, index, scratch), Index(index), attributes)
     except BadRequest as error:
         raise NotCheckedError(str(error)) from None
-    other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
-    if other:
-        raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
-    return remake
 
 
-def _from_record(sources: Sources, visible: Visible) -> Remake:
+@lru_cache(maxsize=1)
+def _sources(index: Path, inpainted: Path) -> Sources:
+    return Sources(index, inpainted)
+
+
+def _photographs() -> Path | None:
+    """The folder of photographs that params.yaml names, if it is at hand."""
+    try:
+        folder = Path(load(InpaintParams).data.images)
+    except BadRequest:
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _from_record(sources: Sources, visible: Visible, photographs: Path | None) -> Remake:
+    """The pair of a record, its original from the photograph itself where that is at hand."""
+
     def remake(shard: Shard, place: int) -> Pixels:
-        original, changed, mask = make_pair(from_record(shard.attributes[RECORDS][place]), sources, visible)
+        change = from_record(shard.attributes[RECORDS][place])
+        original, changed, mask = make_pair(change, sources, visible)
+        if photographs is not None:
+            row = sources.index.image(sources.row(int(np.asarray(shard.image_id[place]))))
+            original = resize(read_indexed_image(photographs, row), sources.size)
         return np.stack([original, changed]), mask
 
     return remake
 
 
-def _from_seed(task: InpaintTask) -> Remake:
-    """A shard of one item, made by the stage's own function."""
+def _from_seed(task: InpaintTask, index: Index, attributes: dict[str, Any]) -> Remake:
+    """A pair of a shard of one image, made by the stage's own function; LaMa's to a level."""
+    device = device_of_lama() if task.weights else "cpu"
+    if attributes["made_on"]["device"] != device:
+        raise NotCheckedError(f"it was made on {attributes['made_on']['device']}, and LaMa's pixels follow the device")
+    places = {int(image_id): row for row, image_id in enumerate(index.image_ids)}
+
+    @lru_cache(maxsize=1)
+    def made(image_id: int) -> tuple[list[Pixels], list[Any]]:
+        split = index.image(places[image_id]).split
+        place = places[image_id] - index.rows(split).start
+        as_now = made_by(attributes["code"]["module"], tuple(attributes["libraries"]))
+        part = Part(split, place, place + 1)
+        job = ShardJob("", part, {"split": split, **as_now}, FINGERPRINT, None)
+        build_inpainted_shard(job, task)
+        shard = open_shard(task.shelf, shelf_name(FINGERPRINT))
+        pixels = [(np.asarray(shard.pair[n]), np.asarray(shard.mask[n])) for n in range(shard.entry.pairs)]
+        return pixels, shard.attributes[RECORDS]
 
     def remake(shard: Shard, place: int) -> Pixels:
-        item = shard.attributes["items"][0] + place
-        part = Part(shard.entry.split, item, item + 1)
-        build_inpainted_shard(ShardJob("shard_0000", part, {"split": part.split}, "", None), task)
-        made = open_shard(task.root, "shard_0000")
-        if made.attributes[RECORDS] != [shard.attributes[RECORDS][place]]:
+        ids = np.asarray(shard.image_id[:]).tolist()
+        pixels, records = made(ids[place])
+        own = place - ids.index(ids[place])
+        if records[own : own + 1] != [shard.attributes[RECORDS][place]]:
             return np.zeros(0), np.zeros(0)
-        return np.asarray(made.pair[0]), np.asarray(made.mask[0])
+        pair, hole = pixels[own]
+        if task.weights is not None:
+            stored = np.asarray(shard.pair[place])
+            pair = stored if (np.abs(pair.astype(np.int16) - stored) <= ONE_LEVEL).all() else pair
+        return pair, hole
 
     return remake
 
 
-def _inpaint_task(attributes: dict[str, Any], index: Path, scratch: Path) -> tuple[InpaintTask, dict[str, Any]]:
-    """The task that made a shard, with the folder of images that params.yaml names, and its inputs' digests now."""
+def _inpaint_task(attributes: dict[str, Any], index: Path, scratch: Path) -> InpaintTask:
+    """The task that made a shard, with the folder of images that params.yaml names."""
     params, then = load(InpaintParams), attributes["parameters"]
     if not Path(params.data.images).is_dir():
         raise BadRequest(f"data.images = {params.data.images!r}: no such folder")
     as_then = {
         "seed": attributes["seed"],
         "size_px": then["size"],
-        "visible": params.visible.model_validate(then["visible"]),
         "inpaint": params.inpaint.model_validate({**params.inpaint.model_dump(), **then["inpaint"]}),
     }
-    task, jobs = plan_inpainted(params.model_copy(update=as_then), scratch, index)
-    return replace(task, root=scratch), jobs[0].attributes["inputs"]
+    task = inpaint_task(params.model_copy(update=as_then), scratch, index)
+    found = task.weights.sha256 if task.weights else None
+    if found != attributes["inputs"]["lama_sha256"]:
+        raise BadRequest(f"inpaint.lama_weights = {params.inpaint.lama_weights!r}: other weights than it was made with")
+    return task

@@ -42,7 +42,8 @@ def apply_texture(image: Image, operations: Sequence[TextureOperation]) -> Image
 
 def gamma(image: Image, *exponents: float) -> Image:
     """Raise each channel, taken as [0, 1], to its own exponent."""
-    return _map_channels(image, [255 * (LEVELS / 255) ** exponent for exponent in exponents])
+    # Rounded first: numpy's powers differ in the last digits from processor to processor, and so would a level at .5.
+    return _map_channels(image, [np.round(255 * (LEVELS / 255) ** exponent, 9) for exponent in exponents])
 
 
 def brightness(image: Image, factor: float, added: float) -> Image:

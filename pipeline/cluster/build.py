@@ -1,8 +1,15 @@
-"""Making a folder of shards: one job, one shard, one writer. What is already there and right is kept."""
+"""Making a folder of shards: one job, one shard, one writer. What was made before, and is right, is taken as it is.
 
+Shards are made on a shelf, a folder or a store in which each lies under the fingerprint of all that it depends on, and
+are linked from there into the folder that DVC tracks. So going back to earlier parameters finds earlier shards, an
+interrupted run goes on, and nothing lies on the disk twice.
+"""
+
+import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from configs.cluster import Cluster
@@ -10,69 +17,80 @@ from configs.errors import Failure
 from pipeline.cluster.client import connect, run_jobs
 from pipeline.progress import track
 from pipeline.shards import (
-    MANIFEST,
     Manifest,
     ShardEntry,
     ShardJob,
     check_store,
     child,
+    entry_of,
     is_intact,
-    open_shard,
-    shard_names,
+    link_shard,
+    names,
+    read_attributes,
     shard_path,
+    shelf_name,
     write_manifest,
 )
 
 
 def build_shards(
-    root: Path, jobs: Sequence[ShardJob], work: Callable[[ShardJob], ShardEntry], cluster: Cluster, description: str
+    root: Path,
+    shelf: Path,
+    jobs: Sequence[ShardJob],
+    work: Callable[[ShardJob], ShardEntry],
+    cluster: Cluster,
+    description: str,
 ) -> Manifest:
-    """Make the shards of `jobs` that are not yet there, remove any others from `root`, and write the manifest.
+    """Make the shards of `jobs` that are not on the shelf yet, link all into `root`, and write the manifest.
 
-    A shard that is there is kept when its fingerprint is its job's and its bytes are those that were written.
+    A shard that is there is taken when its bytes are those that were written.
 
     Raises:
         BadRequest: the store or the scheduler cannot be reached.
-        Failure: a shard could not be made; those that were are kept.
+        Failure: a shard could not be made, those that were are kept; or a split has come out without a pair.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
     store = jobs[0].store
     if store is not None:
         check_store(store)
-    _remove_partial(root)
-    entries = [entry for job in jobs if (entry := finished(root, job)) is not None]
+    _remove_partial(shelf)
+    entries = []
+    for entry in _there(shelf, jobs, description):
+        entries.append(entry)
+        _link(root, shelf, entry, store)
     made = {entry.name for entry in entries}
-    missing = [job for job in jobs if job.name not in made]
     if made:
         print(f"{description}: {len(made)} of {len(jobs)} shards are already there and kept", file=sys.stderr)
+    missing = [job for job in jobs if job.name not in made]
     if missing:
-        (root / MANIFEST).unlink(missing_ok=True)  # it would not be true of a folder whose work is interrupted
-        items = {job.name: job.part.stop - job.part.first for job in jobs}
+        images = {job.name: job.part.stop - job.part.first for job in jobs}
         with connect(cluster) as client:
             print(f"{description}: Dask dashboard at {client.dashboard_link}", file=sys.stderr)
-            entries += track(
+            for entry in track(
                 run_jobs(client, work, missing),
-                f"{description} pairs",
-                sum(items.values()),
-                done=sum(items[name] for name in made),
-                size=lambda entry: items[entry.name],
-            )
+                f"{description} images",
+                sum(images.values()),
+                done=sum(images[name] for name in made),
+                size=lambda entry: images[entry.name],
+            ):
+                entries.append(entry)
+                _link(root, shelf, entry, store)
     assert len(entries) == len(jobs), "every job gives one shard"
-    _remove_others(root, {job.name for job in jobs if store is None})
+    for split in {job.part.split for job in jobs}:
+        if not any(entry.pairs for entry in entries if entry.split == split):
+            raise Failure(f"{description}: no pair of split {split} came out; see what was drawn in vain: widen areas")
     return write_manifest(root, entries, store)
 
 
-def finished(root: Path, job: ShardJob) -> ShardEntry | None:
-    """The entry of a job's shard if it is there, made from the same things, and whole."""
-    where = job.store or root
+def finished(shelf: Path, job: ShardJob) -> ShardEntry | None:
+    """The entry of a job's shard if it is there and whole."""
+    path = child(job.store or shelf, f"{shelf_name(job.fingerprint)}.zarr")
     try:
-        entry = open_shard(where, job.name).entry
+        entry = entry_of(job.name, read_attributes(path)["entry"])
     except (Failure, KeyError, TypeError):
         return None
-    if entry.fingerprint != job.fingerprint:
-        return None
-    if not is_intact(where, entry):
-        path = child(where, f"{job.name}.zarr")
+    if entry.fingerprint != job.fingerprint or not is_intact(path, entry):
         print(f"{path}: its bytes are not those that were written; made again", file=sys.stderr)
         return None
     return entry
@@ -81,17 +99,28 @@ def finished(root: Path, job: ShardJob) -> ShardEntry | None:
 def summary(manifest: Manifest) -> str:
     """One line on what a folder of shards holds."""
     kinds = ", ".join(f"{count} {kind}" for kind, count in manifest.kinds.items() if count)
-    return f"{sum(manifest.kinds.values())} pairs in {len(manifest.shards)} shards: {kinds}"
+    pairs = sum(manifest.kinds.values())
+    return f"{pairs} pairs ({manifest.distinct} distinct) in {len(manifest.shards)} shards: {kinds}"
 
 
-def _remove_partial(root: Path) -> None:
+def _there(shelf: Path, jobs: Sequence[ShardJob], description: str) -> Iterator[ShardEntry]:
+    """The entries of the jobs' shards that are there; their bytes are read, on all cores."""
+    lying = set(names(jobs[0].store or shelf))
+    found = [job for job in jobs if f"{shelf_name(job.fingerprint)}.zarr" in lying]
+    if not found:
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checked = pool.map(lambda job: finished(shelf, job), found)
+        yield from (entry for entry in track(checked, f"{description} shards checked", len(found)) if entry)
+
+
+def _link(root: Path, shelf: Path, entry: ShardEntry, store: str | None) -> None:
+    """Show a local shard under its number; a store's is found by the manifest alone."""
+    if store is None:
+        link_shard(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
+
+
+def _remove_partial(shelf: Path) -> None:
     """Remove what an interrupted run left half written."""
-    for path in root.glob("*.partial*"):
+    for path in shelf.glob("*.partial*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _remove_others(root: Path, wanted: set[str]) -> None:
-    """Remove shards that no job makes any more."""
-    for name in shard_names(root):
-        if name not in wanted:
-            shutil.rmtree(shard_path(root, name))

@@ -58,7 +58,8 @@ def connect(config: Cluster) -> Iterator[Client]:
                 threads_per_worker=1,
                 processes=True,
                 memory_limit=config.memory_limit,
-                dashboard_address=":0",
+                dashboard_address="127.0.0.1:0",  # of this machine alone: it has no password
+                host="127.0.0.1",
             ) as cluster,
             Client(cluster) as client,
         ):

@@ -13,22 +13,26 @@ from pipeline.shards.format import (
     Manifest,
     Shard,
     ShardEntry,
+    entry_of,
     is_intact,
     open_shard,
+    read_attributes,
     read_manifest,
-    shard_names,
     shard_path,
+    shelf_name,
     write_manifest,
 )
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
-from pipeline.shards.provenance import code_digest, made_by
-from pipeline.shards.store import Where, check_store, child, file_sizes
+from pipeline.shards.provenance import LIBRARIES, code_digest, machine, made_by, refuse_other_code
+from pipeline.shards.shelf import adopt, link_shard, manifests_of, size_of_tree, unnamed_in_store, unnamed_on_disk
+from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, names
 from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_of_folder, verify_shard
 from pipeline.shards.writer import NewPair, write_shard
 
 __all__ = [
     "INPAINT",
     "KINDS",
+    "LIBRARIES",
     "LOCAL",
     "MANIFEST",
     "NO_DONOR",
@@ -47,18 +51,30 @@ __all__ = [
     "ShardJob",
     "Values",
     "Where",
+    "adopt",
     "check_store",
     "child",
     "code_digest",
+    "entry_of",
     "faults_of_folder",
     "file_sizes",
+    "filesystem",
     "is_intact",
+    "link_shard",
+    "machine",
     "made_by",
+    "manifests_of",
+    "names",
     "open_shard",
     "plan_shards",
+    "read_attributes",
     "read_manifest",
-    "shard_names",
+    "refuse_other_code",
     "shard_path",
+    "shelf_name",
+    "size_of_tree",
+    "unnamed_in_store",
+    "unnamed_on_disk",
     "verify_shard",
     "write_manifest",
     "write_shard",

@@ -47,13 +47,14 @@ class ChunkWriter:
         """Chunks so far."""
         return len(self._sizes)
 
-    def append(self, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
-        """Add a chunk; bool is stored as 0 and 1."""
+    def append(self, values: npt.NDArray[np.uint8 | np.bool_]) -> bytes:
+        """Add a chunk; bool is stored as 0 and 1. Returns a digest that equal chunks share."""
         assert values.shape == self.shape, f"{self.path.name}: {values.shape} among {self.shape}"
         assert values.dtype in (np.uint8, np.bool_)
         data = self._codec.encode(np.ascontiguousarray(values).view(np.uint8))
         self._write(data)
         self._sizes.append(len(data))
+        return hashlib.sha256(data).digest()
 
     def finish(self) -> str:
         """Write the index and close; the hexadecimal sha256 of the file."""

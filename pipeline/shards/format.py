@@ -1,7 +1,7 @@
 """The shard: N change pairs in one Zarr v3 group that proves by itself that it is whole and what it was made from.
 
     data/pairs/manifest.json            what the folder holds; the file whose digest stands for the whole set
-    data/pairs/shard_0003.zarr/
+    data/pairs/shard_0003.zarr/         in a store: <stage>/<fingerprint>.zarr
         zarr.json                       attributes: format, split, seed, parameters, versions, records, digests
         pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
         mask      uint8 (N, H, W)       1 where the two differ by intent
@@ -29,7 +29,7 @@ import zarr
 from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
-FORMAT, FORMAT_VERSION = "metauas-pairs", 1
+FORMAT, FORMAT_VERSION = "metauas-pairs", 2
 KINDS = ("unchanged", "inpaint", "paste", "local")
 UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
 ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
@@ -49,6 +49,7 @@ class Shard:
     slower.
     """
 
+    name: str  # as it was opened
     pair: zarr.Array[Any]
     mask: zarr.Array[Any]
     kind: zarr.Array[Any]
@@ -60,7 +61,7 @@ class Shard:
     @property
     def entry(self) -> "ShardEntry":
         """What the manifest says of this shard."""
-        return ShardEntry(**self.attributes["entry"])
+        return entry_of(self.name, self.attributes["entry"])
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class ShardEntry:
     name: str  # "shard_0003"
     split: str  # "train" or "val"
     pairs: int
+    distinct: int  # pairs, each counted once however often its pixels stand there
+    per_image: tuple[int, ...]  # pairs of each image that has some, in the order of the index
     kinds: dict[str, int]  # kind -> number of pairs
     outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
     fingerprint: str  # of everything the shard was made from
@@ -81,6 +84,7 @@ class Manifest:
     """The content of manifest.json."""
 
     shards: tuple[ShardEntry, ...]
+    distinct: int  # pairs, each counted once however often its pixels stand there
     kinds: dict[str, int]
     kind_shares: dict[str, float]
     outcomes: dict[str, int]
@@ -89,6 +93,10 @@ class Manifest:
     def where(self, root: Path) -> Where:
         """The place of the shards, `root` being the folder of the manifest."""
         return self.store or root
+
+    def key(self, entry: ShardEntry) -> str:
+        """The name under which a shard lies there: in a store its fingerprint, so that no run overwrites another's."""
+        return shelf_name(entry.fingerprint) if self.store else entry.name
 
     @property
     def digest(self) -> str:
@@ -99,6 +107,21 @@ class Manifest:
 def shard_name(number: int) -> str:
     """The name of shard `number`: `shard_0003`."""
     return f"shard_{number:04d}"
+
+
+def number_of(name: str) -> int:
+    """The number of a shard. As text `shard_10000` would stand before `shard_1001`."""
+    return int(name.removeprefix("shard_"))
+
+
+def shelf_name(fingerprint: str) -> str:
+    """The name of a shard where those of many runs lie together."""
+    return fingerprint[:32]
+
+
+def entry_of(name: str, said: Mapping[str, Any]) -> ShardEntry:
+    """The entry of a shard of that name, from what it or the manifest says of it."""
+    return ShardEntry(**{**said, "name": name, "per_image": tuple(said["per_image"])})
 
 
 def shard_path(root: Path, name: str) -> Path:
@@ -129,12 +152,28 @@ def open_shard(where: Where, name: str) -> Shard:
     if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):
         raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
     own = {name: arrays.pop(name) for name in ARRAYS}
-    return Shard(**own, extra=arrays, attributes=dict(group.attrs))
+    return Shard(name, **own, extra=arrays, attributes=dict(group.attrs))
 
 
-def is_intact(where: Where, entry: ShardEntry) -> bool:
-    """Whether the bytes of a shard are those that were written."""
-    return combined_digest(content_digests(child(where, f"{entry.name}.zarr"))) == entry.sha256
+def read_attributes(path: Where) -> dict[str, Any]:
+    """The attributes of a shard, whose folder or URL `path` is, without opening its arrays.
+
+    Raises:
+        Failure: there is no shard of this format.
+    """
+    try:
+        attributes: dict[str, Any] = json.loads(read(child(path, ATTRIBUTES)))["attributes"]
+        found = attributes["format"], attributes["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path}: no shard there ({error!r})") from None
+    if found != (FORMAT, FORMAT_VERSION):
+        raise Failure(f"{path}: found {found}, wanted {(FORMAT, FORMAT_VERSION)}")
+    return attributes
+
+
+def is_intact(path: Where, entry: ShardEntry) -> bool:
+    """Whether the bytes of a shard, whose folder or URL `path` is, are those that were written."""
+    return combined_digest(content_digests(path)) == entry.sha256
 
 
 def content_digests(path: Where) -> dict[str, str]:
@@ -160,13 +199,14 @@ def combined_digest(digests: Mapping[str, str]) -> str:
 
 
 def shard_names(where: Where) -> list[str]:
-    """The names of the shards in a folder or at a URL, in order."""
-    return [name.removesuffix(".zarr") for name in names(where) if re.fullmatch(r"shard_\d+\.zarr", name)]
+    """The names of the shards in a folder, in the order of their numbers."""
+    found = [name.removesuffix(".zarr") for name in names(where) if re.fullmatch(r"shard_\d+\.zarr", name)]
+    return sorted(found, key=number_of)
 
 
 def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None) -> Manifest:
     """Write manifest.json for the shards of `root`, or of the URL `store`, whole or not at all."""
-    shards = tuple(sorted(entries, key=lambda entry: entry.name))
+    shards = tuple(sorted(entries, key=lambda entry: number_of(entry.name)))
     kinds = Counter[str]()
     outcomes = Counter[str]()
     for entry in shards:
@@ -175,6 +215,7 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None 
     total = max(sum(kinds.values()), 1)
     manifest = Manifest(
         shards=shards,
+        distinct=sum(entry.distinct for entry in shards),
         kinds={kind: kinds[kind] for kind in KINDS},
         kind_shares={kind: round(kinds[kind] / total, 6) for kind in KINDS},
         outcomes=dict(sorted(outcomes.items())),
@@ -188,18 +229,19 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None 
     return manifest
 
 
-def read_manifest(root: Path) -> Manifest:
-    """Read the manifest of a folder of shards.
+def read_manifest(root: Path, name: str = MANIFEST) -> Manifest:
+    """Read the manifest of a folder of shards; DVC's cache has it under another name.
 
     Raises:
         BadRequest: there is none.
         Failure: it is not a manifest of this format.
     """
-    path = root / MANIFEST
+    path = root / name
     try:
         content = json.loads(path.read_text())
         return Manifest(
-            shards=tuple(ShardEntry(**shard) for shard in content["shards"]),
+            shards=tuple(entry_of(shard["name"], shard) for shard in content["shards"]),
+            distinct=content["distinct"],
             kinds=content["kinds"],
             kind_shares=content["kind_shares"],
             outcomes=content["outcomes"],

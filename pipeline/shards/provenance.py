@@ -1,52 +1,91 @@
 """What an artifact was made from: the meaning of the project's code behind it, and the libraries that shape the pixels.
 
-A comment, a docstring or the layout of a line is no meaning, and neither is what only shows or schedules the work
-(NOT_OF_THE_RESULT): none of these makes anything again.
+A comment, a docstring, the layout of a line or the words of an error are no meaning, and neither is what only shows or
+schedules the work (NOT_OF_THE_RESULT): none of these makes anything again.
 """
 
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import platform
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
+from configs.errors import Failure
+
+STARTED = time.time()  # of this process, nearly: its code is that of files as they were then
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("configs", "pipeline", "model", "stages")
-LIBRARIES = ("numpy", "opencv-python", "noise", "numcodecs", "pycocotools", "zarr", "zarrs")
+LIBRARIES = ("numpy", "opencv-python", "noise", "pycocotools")  # which shape the pixels
+CODECS = ("numcodecs", "zarr", "zarrs")  # which only store them
 NOT_OF_THE_RESULT = (
     "configs",  # which values are allowed; the values are kept beside the digest
     "pipeline.cluster",  # where the work is done
     "pipeline.progress",
     "pipeline.shards.provenance",
     "pipeline.shards.store",  # where it is kept
-    "model.pictures",
-    "model.training.display",
-    "model.training.live_curves",
-    "model.training.sheets",
 )
 
 
-def made_by(module: str) -> dict[str, Any]:
-    """The code behind a module's results, and the library versions, as kept in its artifacts."""
+def made_by(module: str, further: Sequence[str] = ()) -> dict[str, Any]:
+    """The code behind a module's results and the versions of LIBRARIES and `further` ones, as its artifacts keep it."""
     return {
         "code": {"version": version("metauas-pipeline"), "module": module, "sha256": code_digest(module)},
-        "libraries": {library: version(library) for library in LIBRARIES},
+        "libraries": {library: version(library) for library in sorted({*LIBRARIES, *further})},
+    }
+
+
+def refuse_other_code(attributes: Mapping[str, Any]) -> None:
+    """Hold this process against what a job says it is made by, in the `attributes` of its shard.
+
+    Raises:
+        Failure: this process runs other code or libraries, as one does that stood since before they were changed.
+    """
+    said = made_by(attributes["code"]["module"], tuple(attributes["libraries"]))
+    what_to_do = "restart the workers, and run the same command again; what is finished is kept"
+    if said["libraries"] != attributes["libraries"]:
+        raise Failure(f"this worker has libraries {said['libraries']}, the job {attributes['libraries']}; {what_to_do}")
+    if said["code"] != attributes["code"]:
+        own, its = said["code"]["sha256"][:12], attributes["code"]["sha256"][:12]
+        raise Failure(f"this worker runs other code ({own}) than the job is of ({its}); {what_to_do}")
+    changed = _changed_since(STARTED, attributes["code"]["module"])
+    if changed:
+        raise Failure(f"{changed[0]} was changed after this worker had started; {what_to_do}")
+
+
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Facts of this machine on which pixels may depend beyond `made_by`: kind of processor, build of OpenCV, device."""
+    config: Any = np.show_config
+    simd = config(mode="dicts")["SIMD Extensions"]
+    return {
+        "processor": platform.machine(),
+        "numpy_simd": simd["found"][-1] if simd["found"] else simd["baseline"][-1],
+        "opencv_build": hashlib.sha256(cv2.getBuildInformation().encode()).hexdigest()[:16],
+        "device": device,
+        **{library: version(library) for library in CODECS},
     }
 
 
 @cache
-def code_digest(module: str) -> str:
-    """Hexadecimal sha256 over the meaning of `module` and of all that it imports of this project, step by step."""
+def code_digest(module: str, only_shows: tuple[str, ...] = ()) -> str:
+    """Hexadecimal sha256 over the meaning of `module` and of all that it imports of this project, step by step.
+
+    Modules that `only_shows` names, and those of NOT_OF_THE_RESULT, are left out, with what they alone import.
+    """
     digest = hashlib.sha256()
-    for path in source_files(module):
+    for path in source_files(module, only_shows):
         digest.update(f"{path.as_posix()}\n{meaning((ROOT / path).read_bytes())}\n".encode())
     return digest.hexdigest()
 
 
-def source_files(module: str) -> list[Path]:
+def source_files(module: str, only_shows: tuple[str, ...] = ()) -> list[Path]:
     """The files behind a module's results: its own and, through any number of steps, those it imports.
 
     A name that is imported through a room's door leads to the file that defines it. Paths are relative to ROOT, sorted.
@@ -56,19 +95,21 @@ def source_files(module: str) -> list[Path]:
     while waiting:
         name = waiting.pop()
         path = file_of(name)
-        if path is None or name in found or _is_left_out(name):
+        if path is None or name in found or _is_within(name, (*NOT_OF_THE_RESULT, *only_shows)):
             continue
         found[name] = path
-        waiting += imports(path)
+        waiting += [*imports(path), name.split(".")[0]]  # importing a.b.c runs a/__init__.py
     return sorted(path.relative_to(ROOT) for path in found.values())
 
 
 def meaning(source: bytes | str) -> str:
-    """Python source without comments, docstrings and layout."""
+    """Python source without comments, docstrings, layout and what raised errors say."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func
     return ast.unparse(tree)
 
 
@@ -109,8 +150,14 @@ def _defining(module: str, name: str) -> str:
     return module
 
 
-def _is_left_out(module: str) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in NOT_OF_THE_RESULT)
+@cache
+def _changed_since(moment: float, module: str) -> list[Path]:
+    """The files behind a module that were written after a moment, as they stand when this is first asked."""
+    return [path for path in source_files(module) if (ROOT / path).stat().st_mtime > moment]
+
+
+def _is_within(module: str, names: Sequence[str]) -> bool:
+    return any(f"{module}.".startswith(f"{name}.") for name in names)
 
 
 def _docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:

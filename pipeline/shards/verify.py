@@ -1,9 +1,13 @@
 """Is a shard what it says it is? Its bytes, the laws of its pairs, and a sample of pairs made again to the byte."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from configs.errors import Failure
 from pipeline.shards.format import (
@@ -18,13 +22,14 @@ from pipeline.shards.format import (
     shard_names,
 )
 from pipeline.shards.provenance import code_digest, fingerprint
-from pipeline.shards.store import Where, child
+from pipeline.shards.store import Where, child, exists
 from pipeline.spread import spread
 
-OF_THE_SHARD = ("format", "format_version", "fingerprint", RECORDS, "digests", "entry")  # not of what it is made from
+OF_THE_SHARD = ("format", "format_version", "fingerprint", "made_on", RECORDS, "digests", "entry")  # not made from
 CANNOT_READ = (OSError, RuntimeError, ValueError)  # what the codecs raise on bytes that are wrong
 
 Pixels = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # (2, H, W, 3) and (H, W)
+Flags = npt.NDArray[np.bool_]  # bool (H, W)
 Remake = Callable[[Shard, int], Pixels]
 
 
@@ -39,7 +44,7 @@ def verify_shard(
 
     Args:
         where: the place of the shards.
-        name: "shard_0003".
+        name: of the shard there.
         wanted: what the manifest says of it, if there is one.
         sample: pairs to make again.
         remaker: gives what makes pairs again, from a shard's attributes; raises NotCheckedError where nothing can.
@@ -79,11 +84,16 @@ def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
     return faults
 
 
-def faults_of_folder(where: Where, manifest: Manifest) -> dict[str, str]:
-    """Shards that the manifest names and that are not there, and the other way round."""
-    listed, found = {entry.name for entry in manifest.shards}, set(shard_names(where))
-    lost = dict.fromkeys(sorted(listed - found), "is not there")
-    return lost | dict.fromkeys(sorted(found - listed), "is not in the manifest")
+def faults_of_folder(root: Path, manifest: Manifest) -> dict[str, str]:
+    """Shards that the manifest of a folder names and that are not there; in a local folder, those it does not name."""
+    lost = {
+        entry.name: "is not there"
+        for entry in manifest.shards
+        if not exists(child(manifest.where(root), f"{manifest.key(entry)}.zarr"))
+    }
+    listed = {entry.name for entry in manifest.shards}
+    more = [] if manifest.store else [name for name in shard_names(root) if name not in listed]
+    return lost | dict.fromkeys(more, "is not in the manifest")
 
 
 def _faults_of_bytes(where: Where, name: str, shard: Shard, wanted: ShardEntry | None) -> Iterator[str]:
@@ -101,22 +111,23 @@ def _faults_of_bytes(where: Where, name: str, shard: Shard, wanted: ShardEntry |
     made_from = {key: value for key, value in shard.attributes.items() if key not in OF_THE_SHARD}
     if not fingerprint(made_from) == entry.fingerprint == shard.attributes["fingerprint"]:
         yield "its attributes are not those that were written"
-    if wanted is not None and entry != wanted:
+    if wanted is not None and replace(entry, name=wanted.name) != wanted:
         yield "the manifest says otherwise of it"
 
 
 def _faults_of_pairs(shard: Shard) -> Iterator[str]:
+    visible = shard.attributes["parameters"].get("visible")  # what data/inpainted holds is judged later
     for place in range(shard.entry.pairs):
         try:
             pair, mask = np.asarray(shard.pair[place]), np.asarray(shard.mask[place]) > 0
-            differs = (pair[0] != pair[1]).any(axis=2)
+            difference = np.abs(pair[0].astype(np.int16) - pair[1]).max(axis=2)
         except CANNOT_READ as error:
             yield f"pair {place} cannot be read ({error})"
             continue
-        if (differs & ~mask).any():
+        if difference[~mask].any():
             yield f"pair {place} differs outside its mask"
-        if mask.any() and not (differs & mask).any():
-            yield f"pair {place} has a mask but no change"
+        if visible is not None and not _is_visible(difference >= visible["min_contrast"], mask, visible["min_share"]):
+            yield f"pair {place} has a region of its mask without a visible change"
     try:
         counts = np.bincount(np.asarray(shard.kind[:]), minlength=len(KINDS)).tolist()
     except CANNOT_READ as error:
@@ -124,6 +135,14 @@ def _faults_of_pairs(shard: Shard) -> Iterator[str]:
         return
     if dict(zip(KINDS, counts, strict=True)) != shard.entry.kinds:
         yield "its kinds are not those that were counted"
+
+
+def _is_visible(seen: Flags, mask: Flags, min_share: float) -> bool:
+    """Whether every 8-connected region of a mask holds a pixel that is seen, and of such pixels its share."""
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    area = np.bincount(labels.ravel(), minlength=count)[1:]
+    visible = np.bincount(labels[seen & mask], minlength=count)[1:]
+    return bool(((visible >= min_share * area) & (visible > 0)).all())
 
 
 def _other_code(shard: Shard) -> str:

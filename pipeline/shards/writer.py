@@ -7,7 +7,8 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipeline.shards.format import (
     ShardEntry,
     combined_digest,
     digest_of_records,
+    entry_of,
     shard_path,
 )
 from pipeline.shards.store import flush, upload
@@ -61,9 +63,10 @@ def write_shard(
 
     Args:
         root: folder of the shard, or of what is written aside.
-        name: "shard_0003".
+        name: of the shard there.
         size: height and width of every pair in pixels.
-        pairs: taken one at a time; what makes them may still add to `outcomes`, which is read after the last.
+        pairs: taken one at a time, those of an image one after another; what makes them may still add to `outcomes`,
+            which is read after the last.
         attributes: kept in the shard; they must hold `split` and `fingerprint`.
         outcomes: what was drawn again or could not be made, and why -> how often.
         store: URL that the shard goes to instead.
@@ -71,7 +74,7 @@ def write_shard(
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.partial-", dir=root) as aside:
         made = Path(aside) / "shard.zarr"
-        entry = _write_group(made, name, size, pairs, attributes, outcomes)
+        entry = entry_of(name, _write_group(made, size, pairs, attributes, outcomes))
         if store is not None:
             upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
             return entry
@@ -87,20 +90,21 @@ def write_shard(
 
 def _write_group(
     path: Path,
-    name: str,
     size: tuple[int, int],
     pairs: Iterable[NewPair],
     attributes: Mapping[str, Any],
     outcomes: Mapping[str, int],
-) -> ShardEntry:
+) -> dict[str, Any]:
+    """Write all of a shard; what its entry says but its name."""
     group = zarr.create_group(path)
     columns: dict[str, list[int]] = {column: [] for column in COLUMNS}
     records: list[Mapping[str, Any]] = []
+    different: set[tuple[bytes, bytes]] = set()
     with _PixelArrays(path) as pixels:
         for new in pairs:
             assert new.mask.shape == size, f"a pair of {new.mask.shape} in a shard of {size}"
-            pixels.append("pair", np.stack([new.original, new.changed]))
-            pixels.append("mask", new.mask)
+            stored = pixels.append("pair", np.stack([new.original, new.changed])), pixels.append("mask", new.mask)
+            different.add(stored)
             for extra, mask in new.extra.items():
                 pixels.append(extra, mask)
             for column, values in columns.items():
@@ -112,15 +116,16 @@ def _write_group(
     digests |= {RECORDS: digest_of_records(records)}
     digests |= _digests_of_small_files(path, digests)
     count = Counter(columns["kind"])
-    entry = ShardEntry(
-        name=name,
-        split=attributes["split"],
-        pairs=len(records),
-        kinds={kind: count[number] for number, kind in enumerate(KINDS)},
-        outcomes=dict(sorted(outcomes.items())),
-        fingerprint=attributes["fingerprint"],
-        sha256=combined_digest(digests),
-    )
+    entry = {
+        "split": attributes["split"],
+        "pairs": len(records),
+        "distinct": len(different),
+        "per_image": [len(list(own)) for _, own in groupby(columns["image_id"])],
+        "kinds": {kind: count[number] for number, kind in enumerate(KINDS)},
+        "outcomes": dict(sorted(outcomes.items())),
+        "fingerprint": attributes["fingerprint"],
+        "sha256": combined_digest(digests),
+    }
     group.attrs.put(
         {
             "format": FORMAT,
@@ -128,7 +133,7 @@ def _write_group(
             **attributes,
             RECORDS: records,
             "digests": digests,
-            "entry": asdict(entry),
+            "entry": entry,
         }
     )
     return entry
@@ -148,11 +153,11 @@ class _PixelArrays:
         for file in self._files.values():
             file.close()
 
-    def append(self, name: str, values: npt.NDArray[np.uint8 | np.bool_]) -> None:
-        """Add the chunk of one pair."""
+    def append(self, name: str, values: npt.NDArray[np.uint8 | np.bool_]) -> bytes:
+        """Add the chunk of one pair; a digest that equal chunks share."""
         if name not in self._files:
             self._files[name] = ChunkWriter(self._group / name, values.shape)
-        self._files[name].append(values)
+        return self._files[name].append(values)
 
     def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
         """Close the files and write their arrays' metadata; the sha256 of each file, by its path in the group.

@@ -1,72 +1,82 @@
 """Reading photographs: bytes from disk to an RGB array, with every way a file can be bad told apart."""
 
 import hashlib
-import re
-import struct
+import warnings
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 
 import cv2
+import imagehash
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile
+import PIL.Image
 
 from pipeline.arrays import Image
 
 # COCO's masks are drawn on the pixels as they are stored, so an EXIF orientation must not turn the image.
 AS_STORED_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-ANY_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7]", re.DOTALL)  # but the restarts among the pixels
-TRAILER_BYTES = 4096  # some cameras append bytes after the end mark
+# Decoded it takes 300 MB, a third of a worker's memory in the ready files; a file of a megabyte may state far more.
+MOST_PIXELS = 100_000_000
+LOOK_PX = 32  # side at which a photograph's look is taken
+_QUIET = Lock()  # the filter of warnings is the process's, and images are examined in threads
 
 
 class UnreadableImageError(Exception):
-    """The file is there, but it holds no whole image."""
+    """The file is there, but it holds no whole image, or one that is too large."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """What is known of an image file without its pixels at full size."""
+
+    height: int  # pixels, as stored
+    width: int
+    look: int  # perceptual hash, 64 bits: resized or encoded again it differs in a few of them
+
+
+def examine(data: bytes) -> Photograph:
+    """Measure the bytes of an image that `decode` can decode.
+
+    Raises:
+        UnreadableImageError: the bytes are empty, cut short, no image, or state more than MOST_PIXELS.
+    """
+    if not data:
+        raise UnreadableImageError("empty file")
+    try:
+        with _QUIET, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of many pixels and odd Exif blocks
+            header = PIL.Image.open(BytesIO(data))
+    except PIL.Image.DecompressionBombError:
+        raise UnreadableImageError(f"states more than {MOST_PIXELS} pixels") from None
+    except Exception:  # noqa: BLE001  # of a damaged header Pillow raises whatever its parsers meet
+        raise UnreadableImageError("not a readable image") from None
+    width, height = header.size
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(f"states {width}x{height}, more than {MOST_PIXELS} pixels")
+    header.draft("L", (LOOK_PX, LOOK_PX))  # a JPEG is then decoded at an eighth of its sides
+    try:
+        header.load()
+        look = imagehash.phash(header)
+    except Exception as error:  # noqa: BLE001  # as above
+        short = "truncated" in str(error)
+        raise UnreadableImageError("cut short" if short else "not a readable image") from None
+    return Photograph(height, width, int(str(look), 16))
 
 
 def decode(data: bytes) -> Image:
-    """Decode JPEG, PNG or BMP bytes to uint8 (H, W, 3) RGB as stored, without EXIF rotation.
+    """Decode JPEG, PNG, BMP, TIFF or WebP bytes to uint8 (H, W, 3) RGB as stored, without EXIF rotation.
 
     Raises:
-        UnreadableImageError: the bytes are empty, cut short, or no image.
+        UnreadableImageError: the bytes are no image. That they are whole is for `examine` to tell.
     """
-    _check_ends(data)
-    return _decode(data)
-
-
-def size_of(data: bytes) -> tuple[int, int]:
-    """The height and width of an image that `decode` can decode.
-
-    Raises:
-        UnreadableImageError: as `decode`.
-    """
-    _check_ends(data)
-    size = _size_of_plain_jpeg(data)
-    if size is None:
-        height, width, _ = decode(data).shape
-        return height, width
-    return size
-
-
-def _size_of_plain_jpeg(data: bytes) -> tuple[int, int] | None:
-    """The height and width of a JPEG of one scan of grey or colour pixels that can be decoded; None for all else.
-
-    From where such pixels begin, the decoder takes any bits for pixels and goes on, grey where they end too soon: only
-    what lies before them can stop it. So it is given none of them, which takes an eighth of the time.
-    """
-    stream = BytesIO(data)
     try:
-        header = JpegImageFile(stream)
-        pixels_at = stream.tell()
-        after = ANY_MARKER.search(data, pixels_at)
-        one_scan = "progressive" not in header.info and after is not None and after.group() == JPEG_END
-        if not one_scan or header.mode not in ("L", "RGB"):
-            return None
-        without_pixels = JpegImageFile(BytesIO(data[:pixels_at] + JPEG_END))
-        without_pixels.draft(None, (1, 1))
-        without_pixels.load()
-    except (SyntaxError, OSError, ValueError, struct.error):  # Pillow's, of faults in a header
-        return None
-    return header.size[1], header.size[0]
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED_RGB) if data else None
+    except cv2.error:  # sides or an area beyond OpenCV's limits
+        image = None
+    if image is None:
+        raise UnreadableImageError("not a readable image")
+    return np.asarray(image, np.uint8)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -87,26 +97,19 @@ def content_hash(data: bytes) -> str:
 
 
 def resize(image: Image, height_width: tuple[int, int]) -> Image:
-    """Stretch an image to `height_width`, as CYWS and the published MetaUAS do; averaging when it shrinks."""
+    """Stretch an image to `height_width`, as CYWS and the published MetaUAS do; averaging where it shrinks.
+
+    Where one axis shrinks and the other grows, the shrinking one goes first, by itself: in one go OpenCV would
+    interpolate both, and leave pixels out.
+    """
     height, width = height_width
-    shrinks = height * width < image.shape[0] * image.shape[1]
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return np.asarray(resized, np.uint8)
+    if height < image.shape[0] and width > image.shape[1]:
+        image = _stretch(image, height, image.shape[1], cv2.INTER_AREA)
+    elif width < image.shape[1] and height > image.shape[0]:
+        image = _stretch(image, image.shape[0], width, cv2.INTER_AREA)
+    shrinks = height <= image.shape[0] and width <= image.shape[1]
+    return _stretch(image, height, width, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _decode(data: bytes) -> Image:
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), AS_STORED_RGB)
-    except cv2.error:  # sides or an area beyond OpenCV's limits
-        image = None
-    if image is None:
-        raise UnreadableImageError("not a readable image")
-    return np.asarray(image, np.uint8)
-
-
-def _check_ends(data: bytes) -> None:
-    if not data:
-        raise UnreadableImageError("empty file")
-    # libjpeg pads a file that was cut short with grey and only warns, so the end mark is looked for here.
-    if data.startswith(JPEG_START) and JPEG_END not in data[-TRAILER_BYTES:]:
-        raise UnreadableImageError("JPEG without its end mark (cut short)")
+def _stretch(image: Image, height: int, width: int, how: int) -> Image:
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)

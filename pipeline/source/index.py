@@ -1,15 +1,16 @@
 """Which images take part, in which split, with which usable instances: the versioned stand-in for the image folder.
 
-    data/index/images.feather      a row per image, train first, then val, each in id order
+    data/index/images.feather      a row per image, train first, then val, each in the order of random ranks
     data/index/instances.feather   a row per usable instance, in the order of the images
     data/index/summary.json        counts, what was skipped and why, and the digest of both tables
 
 Both tables are uncompressed Arrow files: every worker maps them into memory and reads only the rows it needs.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class ImageRow:
     width: int
     sha256: str  # of the file
     split: str
+    rank: int  # 0 .. 2^63 - 1, drawn for the image alone: rows of a split ascend in it
     instances: int  # usable ones
     first_instance: int  # row of its first instance in the instance table
 
@@ -88,6 +90,24 @@ class Index:
         """The masks of instances of the image in a row, bool (height, width) at the image's own size."""
         image = self.image(row)
         return [decode_mask(instance.counts, image.height, image.width) for instance in instances]
+
+    def ranks(self, split: str) -> list[int]:
+        """The ranks of a split's rows, ascending."""
+        rows = self.rows(split)
+        ranks: list[int] = self._images["rank"].slice(rows.start, len(rows)).to_pylist()
+        return ranks
+
+    def digest_of(self, split: str, first: int, stop: int) -> str:
+        """Hexadecimal sha256 of what is known of some images of a split and of their instances, wherever they stand."""
+        digest = hashlib.sha256()
+        for row in self.rows(split)[first:stop]:
+            image = asdict(self.image(row))
+            del image["first_instance"]
+            instances = [
+                [one.instance_id, one.is_crowd, one.area_px, one.counts.decode()] for one in self.instances(row)
+            ]
+            digest.update(json.dumps([image, instances], sort_keys=True).encode())
+        return digest.hexdigest()
 
     def union(self, row: int, instances: Sequence[InstanceRow]) -> Mask:
         """The union of the masks of instances of the image in a row, bool (height, width) at the image's own size."""

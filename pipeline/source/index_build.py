@@ -1,4 +1,8 @@
-"""Building the index: choose images, draw their split, read each once, refuse what cannot be used and say why."""
+"""Building the index: choose images, draw their split, read each once, refuse what cannot be used and say why.
+
+Everything drawn here belongs to an image by itself, so that an image more or less moves no other: each has a random
+rank, the images of the lowest ranks are taken, and in a split they stand in the order of their ranks.
+"""
 
 import hashlib
 import json
@@ -6,7 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,8 +20,9 @@ from pyarrow import feather
 
 from configs.errors import BadRequest, Failure
 from pipeline.progress import track
+from pipeline.source.alike import groups_alike
 from pipeline.source.coco import Annotations, UnusableInstanceError, mask_area, run_lengths
-from pipeline.source.images import UnreadableImageError, content_hash, read_bytes, size_of
+from pipeline.source.images import UnreadableImageError, content_hash, examine, read_bytes
 from pipeline.source.index import IMAGES, INSTANCES, SPLITS, SUMMARY, ImageRow, InstanceRow
 
 SPLIT_STREAM = 0x5EED  # keeps the split's draws apart from those of images, which start with the image id
@@ -29,6 +34,7 @@ IMAGE_SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("sha256", pa.string()),
         ("split", pa.string()),
+        ("rank", pa.int64()),
         ("instances", pa.int32()),
         ("first_instance", pa.int64()),
     ]
@@ -53,85 +59,122 @@ class Skipped:
     reason: str
 
 
-def choose_images(image_ids: Sequence[int], count: int, val_share: float, seed: int) -> dict[int, str]:
-    """Draw at most `count` images and their split: image id -> "train" or "val", in order of split, then id.
+@dataclass(frozen=True)
+class Found:
+    """All that goes into the index, in the order of its tables, and what does not."""
+
+    rows: list[ImageRow]
+    instances: list[InstanceRow]
+    skipped: list[Skipped]  # cannot be used
+    repeated: list[Skipped]  # files of the same bytes as another's
+    alike: list[list[int]]  # ids of photographs that look alike, kept in one split
+    refused: Counter[str]  # why instances have no mask -> how many
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image stands."""
+
+    split: str
+    rank: int  # 0 .. 2^63 - 1, random
+
+
+def choose_images(image_ids: Sequence[int], count: int, val_share: float, seed: int) -> dict[int, Place]:
+    """Draw at most `count` images and their split, in id order.
 
     Raises:
         BadRequest: a split would be empty.
     """
-    rng = np.random.default_rng([seed, SPLIT_STREAM])
-    drawn = [int(image_id) for image_id in rng.permutation(sorted(image_ids))[:count]]
-    val_count = round(len(drawn) * val_share)
-    if not 0 < val_count < len(drawn):
+    draws = {image_id: _draw(image_id, seed) for image_id in image_ids}
+    taken = sorted(draws, key=lambda image_id: draws[image_id])[:count]
+    val_count = round(len(taken) * val_share)
+    if not 0 < val_count < len(taken):
         raise BadRequest(
-            f"index.val_share = {val_share} of {len(drawn)} images leaves {val_count} for val; "
+            f"index.val_share = {val_share} of {len(taken)} images leaves {val_count} for val; "
             "both splits need at least one image"
         )
-    split = dict.fromkeys(sorted(drawn[val_count:]), "train")
-    return split | dict.fromkeys(sorted(drawn[:val_count]), "val")
+    for_val = set(sorted(taken, key=lambda image_id: draws[image_id][1])[:val_count])
+    return {
+        image_id: Place("val" if image_id in for_val else "train", draws[image_id][0]) for image_id in sorted(taken)
+    }
 
 
-def build_index(
-    annotations: Annotations, folder: Path, split: dict[int, str], max_unreadable_share: float
-) -> tuple[list[ImageRow], list[InstanceRow], list[Skipped], Counter[str]]:
-    """Read every chosen image once and gather the rows of both tables, the images skipped and instances refused.
+def build_index(annotations: Annotations, folder: Path, places: dict[int, Place], max_unreadable_share: float) -> Found:
+    """Read every chosen image once and gather the rows of both tables.
+
+    Of files with the same bytes the one of the lowest id is kept. Photographs that look alike go to the split of the
+    lowest id among them: what is learned from must not be validated on.
 
     Raises:
-        Failure: more than `max_unreadable_share` of the images cannot be used.
+        Failure: more than `max_unreadable_share` of the images cannot be used, or a split comes out empty.
     """
-    rows: list[ImageRow] = []
-    instances: list[InstanceRow] = []
-    skipped: list[Skipped] = []
-    refused = annotations.refused.copy()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        checks = pool.map(lambda image_id: _check_image(annotations.images[image_id], folder), split)
-        for image_id, found in zip(split, track(checks, "index", len(split)), strict=True):
-            entry = annotations.images[image_id]
-            if isinstance(found, Skipped):
-                skipped.append(found)
-                continue
-            usable = list(_usable_instances(annotations.instances[image_id], entry, refused))
-            rows.append(
-                ImageRow(
-                    image_id=image_id,
-                    file=entry["file_name"],
-                    height=entry["height"],
-                    width=entry["width"],
-                    sha256=found,
-                    split=split[image_id],
-                    instances=len(usable),
-                    first_instance=len(instances),
-                )
-            )
-            instances += usable
-    if len(skipped) > max_unreadable_share * len(split):
+        checks = pool.map(lambda image_id: _check_image(annotations.images[image_id], folder), places)
+        checked = dict(zip(places, track(checks, "index", len(places)), strict=True))
+    skipped = [found for found in checked.values() if isinstance(found, Skipped)]
+    if len(skipped) > max_unreadable_share * len(places):
         first = skipped[0]
         raise Failure(
-            f"{folder}: {len(skipped)} of {len(split)} images cannot be used, more than index.max_unreadable_share = "
+            f"{folder}: {len(skipped)} of {len(places)} images cannot be used, more than index.max_unreadable_share = "
             f"{max_unreadable_share} (first: {first.file}: {first.reason}); check data.images"
         )
-    return rows, instances, skipped, refused
+    usable = {image_id: found for image_id, found in checked.items() if isinstance(found, _Checked)}
+    repeated = list(_repeated(usable, annotations))
+    for again in repeated:
+        del usable[again.image_id]
+    ids = list(usable)
+    alike = [[ids[place] for place in group] for group in groups_alike([found.look for found in usable.values()])]
+    places = places | {
+        image_id: replace(places[image_id], split=places[group[0]].split) for group in alike for image_id in group
+    }
+    order = sorted(ids, key=lambda image_id: (SPLITS.index(places[image_id].split), places[image_id].rank))
+    if {places[image_id].split for image_id in ids} != set(SPLITS):
+        raise Failure(f"{folder}: {len(ids)} images that can be used leave a split empty; add images")
+    refused = annotations.refused.copy()
+    rows: list[ImageRow] = []
+    instances: list[InstanceRow] = []
+    for image_id in order:
+        entry, place = annotations.images[image_id], places[image_id]
+        own = list(_usable_instances(annotations.instances[image_id], entry, refused))
+        rows.append(
+            ImageRow(
+                image_id=image_id,
+                file=entry["file_name"],
+                height=entry["height"],
+                width=entry["width"],
+                sha256=usable[image_id].sha256,
+                split=place.split,
+                rank=place.rank,
+                instances=len(own),
+                first_instance=len(instances),
+            )
+        )
+        instances += own
+    return Found(rows, instances, skipped, repeated, alike, refused)
 
 
-def write_index(
-    root: Path, rows: list[ImageRow], instances: list[InstanceRow], skipped: list[Skipped], refused: Counter[str]
-) -> dict[str, Any]:
+def write_index(root: Path, found: Found) -> dict[str, Any]:
     """Write both tables and the summary; returns the summary."""
     root.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    for name, content, schema in ((IMAGES, rows, IMAGE_SCHEMA), (INSTANCES, instances, INSTANCE_SCHEMA)):
+    for name, content, schema in (
+        (IMAGES, found.rows, IMAGE_SCHEMA),
+        (INSTANCES, found.instances, INSTANCE_SCHEMA),
+    ):
         columns = {name: [getattr(row, name) for row in content] for name in schema.names}
         table = pa.table(columns, schema=schema)
         feather.write_feather(table, root / name, compression="uncompressed")
         digest.update((root / name).read_bytes())
-    splits = Counter(row.split for row in rows)
+    splits = Counter(row.split for row in found.rows)
     summary = {
         "digest": digest.hexdigest(),
         "images": {split: splits[split] for split in SPLITS},
-        "images_without_instances": sum(row.instances == 0 for row in rows),
-        "instances": len(instances),
-        "skipped_images": [asdict(image) for image in skipped],
-        "refused_instances": dict(sorted(refused.items())),
+        "images_without_instances": sum(row.instances == 0 for row in found.rows),
+        "instances": len(found.instances),
+        "skipped_images": [asdict(image) for image in found.skipped],
+        "repeated_images": [asdict(image) for image in found.repeated],
+        "images_alike": found.alike,
+        "refused_instances": dict(sorted(found.refused.items())),
     }
     (root / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
@@ -154,17 +197,40 @@ def image_path(folder: Path, file: str) -> Path:
     return folder / name
 
 
-def _check_image(entry: dict[str, Any], folder: Path) -> str | Skipped:
-    """The content hash of an image, or why it cannot be used."""
+@dataclass(frozen=True)
+class _Checked:
+    """An image that can be used."""
+
+    sha256: str
+    look: int
+
+
+def _draw(image_id: int, seed: int) -> tuple[int, int]:
+    """The rank of an image, and the number by which its split is drawn."""
+    rank, side = np.random.default_rng([seed, SPLIT_STREAM, image_id]).integers(2**63, size=2)
+    return int(rank), int(side)
+
+
+def _check_image(entry: dict[str, Any], folder: Path) -> _Checked | Skipped:
+    """The content hash and the look of an image, or why it cannot be used."""
     file = entry["file_name"]
     try:
         data = read_bytes(image_path(folder, file))
-        found, wanted = size_of(data), (entry["height"], entry["width"])
-        if found != wanted:
-            raise UnreadableImageError(f"is {found[0]}x{found[1]}, its annotation says {wanted[0]}x{wanted[1]}")
+        found, wanted = examine(data), (entry["height"], entry["width"])
+        if (found.height, found.width) != wanted:
+            raise UnreadableImageError(f"is {found.height}x{found.width}, its annotation says {wanted[0]}x{wanted[1]}")
     except UnreadableImageError as error:
         return Skipped(entry["id"], file, str(error))
-    return content_hash(data)
+    return _Checked(content_hash(data), found.look)
+
+
+def _repeated(usable: dict[int, _Checked], annotations: Annotations) -> Iterator[Skipped]:
+    """Images, in id order, whose file an earlier one has to the byte."""
+    first: dict[str, int] = {}
+    for image_id, found in usable.items():
+        kept = first.setdefault(found.sha256, image_id)
+        if kept != image_id:
+            yield Skipped(image_id, annotations.images[image_id]["file_name"], f"same file as image {kept}")
 
 
 def _usable_instances(

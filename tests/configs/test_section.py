@@ -5,8 +5,9 @@ import yaml
 
 from configs.errors import BadRequest
 from configs.everything import Everything
-from configs.section import height_width, load
+from configs.section import load
 from configs.synth import SynthParams
+from pipeline.arrays import height_width
 
 DEMO = Path(__file__).resolve().parents[2] / "configs" / "demo.yaml"
 
@@ -35,6 +36,18 @@ def test_a_stage_reads_its_part_of_the_whole():
         (lambda p: p["train"].update(lr="1e-4"), r"train\.lr = '1e-4': .*write 0\.0001 with a point, as in 1\.0e-4"),
         (lambda p: p["synth"].update(pairs_per_image="4"), r"synth\.pairs_per_image = '4'"),
         (lambda p: p["synth"]["area_share"].update(low=0.9), r"synth\.area_share = .*low 0\.9 is above high 0\.6"),
+        (
+            lambda p: p["synth"].update(area_share={"low": 20.0, "high": 60.0}),
+            r"synth\.area_share = .*wanted parts of a whole, in \[0, 1\]; found 20\.0 \.\. 60\.0",
+        ),
+        (
+            lambda p: p["synth"]["paste"].update(scale={"low": 0.0, "high": 1.5}),
+            r"synth\.paste\.scale = .*wanted factors above 0; found 0\.0",
+        ),
+        (
+            lambda p: p["synth"]["local"].update(texture_weight={"low": -1.0, "high": 0.5}),
+            r"synth\.local\.texture_weight = .*wanted parts of a whole",
+        ),
         (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
         (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
         (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),

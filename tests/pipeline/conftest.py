@@ -7,7 +7,8 @@ from configs.everything import Everything
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.sources import Sources
 from pipeline.changes.synth import build_pair_shard, plan_pairs
-from pipeline.shards.format import Manifest, write_manifest
+from pipeline.shards.format import Manifest, ShardEntry, shard_path, shelf_name, write_manifest
+from pipeline.shards.shelf import link_shard
 from tests.pipeline import tiny
 
 
@@ -34,18 +35,25 @@ class Workspace:
         return Sources(self.index, self.inpainted)
 
     def make_inpainted(self) -> Manifest:
-        self.inpainted.mkdir()
-        task, jobs = plan_inpainted(self.params, self.inpainted, self.index)
-        return write_manifest(self.inpainted, [build_inpainted_shard(job, task) for job in jobs])
+        task, jobs = plan_inpainted(self.params, self.root / "shelf", self.index)
+        return show(self.inpainted, self.root / "shelf", [build_inpainted_shard(job, task) for job in jobs])
 
     def make_pairs(self, root: Path, **changes) -> Manifest:
         params = self.params.model_copy(update={"synth": self.params.synth.model_copy(update=changes)})
-        root.mkdir()
-        task, jobs = plan_pairs(params, root, self.index, self.inpainted)
-        return write_manifest(root, [build_pair_shard(job, task) for job in jobs])
+        shelf = root.with_name(f"{root.name}-shelf")
+        task, jobs = plan_pairs(params, shelf, self.index, self.inpainted)
+        return show(root, shelf, [build_pair_shard(job, task) for job in jobs])
 
     def with_params(self, params: Everything) -> "Workspace":
         return replace(self, params=params)
+
+
+def show(root: Path, shelf: Path, entries: list[ShardEntry]) -> Manifest:
+    """A folder of shards from a shelf, as the stage makes it."""
+    root.mkdir()
+    for entry in entries:
+        link_shard(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
+    return write_manifest(root, entries)
 
 
 def make_source(root: Path, **changes) -> Workspace:

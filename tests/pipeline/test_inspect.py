@@ -37,7 +37,7 @@ def test_the_tables_and_the_contact_sheet_are_written(workspace, tmp_path, capsy
     assert main(["shard_0001", "--root", str(workspace.pairs), *files, "--verify"]) == 0
 
     shown = capsys.readouterr()
-    for text in ("shard_0001: 8 pairs, train", "64 x 64 px", "inpaint", "synth.local_prob", "times smaller than raw"):
+    for text in ("shard_0001: ", "pairs, ", "64 x 64 px", "inpaint", "synth.local_prob", "times smaller than raw"):
         assert text in shown.out
     assert "shard_0001: bytes and laws verified (shards: 1); up to 8 of each shard made again to the byte" in shown.err
     assert cv2.imread(str(sheet)).shape[1] > 3 * 3 * 64
@@ -65,7 +65,10 @@ def test_a_sheet_that_cannot_be_written_is_said_in_one_line(workspace, tmp_path)
 
 @pytest.mark.parametrize(
     ("changed_at", "mask_at", "fault"),
-    [((0, 0), (3, 3), "pair 0 differs outside its mask"), (None, (3, 3), "pair 0 has a mask but no change")],
+    [
+        ((0, 0), (3, 3), "pair 0 differs outside its mask"),
+        (None, (3, 3), "pair 0 has a region of its mask without a visible change"),
+    ],
 )
 def test_verify_finds_a_pair_that_breaks_a_law(tmp_path, changed_at, mask_at, fault):
     pair, mask = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((8, 8), np.bool_)
@@ -78,13 +81,46 @@ def test_verify_finds_a_pair_that_breaks_a_law(tmp_path, changed_at, mask_at, fa
         "stage": "synth",
         "seed": 0,
         "code": {"version": "0"},
-        "parameters": {},
+        "parameters": {"visible": {"min_contrast": 12, "min_share": 0.3}},
     }
     write_shard(tmp_path, "shard_0000", (8, 8), [NewPair(*pair, mask, 1, 0, 0, {})], attributes, {})
 
-    with pytest.raises(Failure, match=f"{fault}.*run `dvc repro`"):
+    with pytest.raises(Failure, match=f"{fault}.*run `dvc repro "):
         main(["shard_0000", "--root", str(tmp_path), "--verify"])
 
 
 def test_describe_reads_a_shard_of_every_kind(workspace):
-    assert describe(workspace.pairs, open_shard(workspace.pairs, "shard_0000")).ratio > 1
+    path = shard_path(workspace.pairs, "shard_0000")
+    assert describe(path, open_shard(workspace.pairs, "shard_0000")).ratio > 1
+
+
+def test_a_wrong_number_of_samples_and_a_sheet_of_nothing_are_refused(workspace, tmp_path, capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["shard_0000", "--root", str(workspace.pairs), "--verify", "--sample", "-1"])
+    assert raised.value.code == 2
+    assert "argument --sample: invalid" in capsys.readouterr().err
+    attributes = {"split": "train", "fingerprint": "", "stage": "synth", "seed": 0, "parameters": {}}
+    write_shard(tmp_path, "shard_0000", (8, 8), [], {**attributes, "code": {"version": "0"}}, {})
+    with pytest.raises(BadRequest, match="shard_0000: it holds no pair to draw"):
+        main(["shard_0000", "--root", str(tmp_path), "--png", str(tmp_path / "sheet.png")])
+
+
+def test_what_a_shard_says_is_text_and_never_markup(tmp_path, capsys):
+    attributes = {
+        "split": "train",
+        "fingerprint": "",
+        "stage": "synth",
+        "seed": 0,
+        "code": {"version": "0"},
+        "parameters": {"a[/x]": "[link=javascript:alert(1)]x[/link]", "b": "<script>"},
+    }
+    pair, mask = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((8, 8), np.bool_)
+    write_shard(tmp_path, "shard_0000", (8, 8), [NewPair(*pair, mask, 0, 0, -1, {})], attributes, {"[bold]": 1})
+
+    assert main(["shard_0000", "--root", str(tmp_path), "--html", str(tmp_path / "page.html")]) == 0
+
+    page = (tmp_path / "page.html").read_text()
+    assert "[link=javascript:alert(1)]x[/link]" in page
+    assert "<a " not in page
+    assert "<script>" not in page
+    assert "[bold]" in capsys.readouterr().out

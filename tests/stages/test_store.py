@@ -72,6 +72,11 @@ def manifest(project, name: str) -> dict:
     return json.loads((project.root / "data" / name / "manifest.json").read_text())
 
 
+def key_of(shard: dict) -> str:
+    """The folder of a shard in its store."""
+    return f"{shard['fingerprint'][:32]}.zarr"
+
+
 def written(s3) -> dict[str, str]:
     """What the bucket holds: key -> content hash and time of writing."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
@@ -84,15 +89,18 @@ def test_shards_made_by_hand_started_workers_into_s3_are_those_made_at_home(remo
     shown = project.run("dvc", "repro", "synth")
 
     assert "synth: Dask dashboard at http://" in shown
-    assert "synth pairs: 48 of 48 done" in shown
+    assert "synth images: 24 of 24 done" in shown
     stored = {name: manifest(project, name) for name in ("inpainted", "pairs")}
     for name, content in stored.items():
-        assert content["store"].startswith(f"s3://{BUCKET}/{name}/")
+        assert content["store"] == f"s3://{BUCKET}/{name}"
         assert [path.name for path in (project.root / "data" / name).iterdir()] == ["manifest.json"]
         keys = [key for key in written(s3) if key.startswith(f"{name}/")]
-        assert {key.split("/")[2] for key in keys} == {f"{shard['name']}.zarr" for shard in content["shards"]}
+        assert {key.split("/")[1] for key in keys} == {key_of(shard) for shard in content["shards"]}
     assert "made again to the byte" in project.run("python", "-m", "pipeline.inspect", "all", "--verify")
     project.run("python", "-m", "pipeline.inspect", "shard_0001", "--root", "data/inpainted", "--png", "sheet.png")
+    key = key_of(stored["pairs"]["shards"][0]).removesuffix(".zarr")
+    shown = project.run("python", "-m", "pipeline.inspect", key, "--root", f"s3://{BUCKET}/pairs", "--verify")
+    assert "pairs NOT made again, s3://bucket/pairs is a store" in shown
 
     project.set(cluster__address=None, inpaint__store=None, synth__store=None)
     project.run("dvc", "repro", "synth")
@@ -105,9 +113,11 @@ def test_shards_made_by_hand_started_workers_into_s3_are_those_made_at_home(remo
 def test_a_lost_or_damaged_shard_of_the_store_is_found_and_it_alone_made_again(remote):
     project, s3 = remote
     project.set(synth__store=STORED["synth__store"])
-    assert "synth: 7 of 7 shards are already there and kept" in project.run("python", "-m", "stages.synth")
-    before, folder = written(s3), manifest(project, "pairs")["store"].removeprefix(f"s3://{BUCKET}/")
-    lost, damaged = f"{folder}/shard_0002.zarr/mask/c/0/0/0", f"{folder}/shard_0004.zarr/pair/c/0/0/0/0/0"
+    shards = manifest(project, "pairs")["shards"]
+    kept = "synth: {} of {} shards are already there and kept"
+    assert kept.format(len(shards), len(shards)) in project.run("python", "-m", "stages.synth")
+    before = written(s3)
+    lost, damaged = f"pairs/{key_of(shards[2])}/mask/c/0/0/0", f"pairs/{key_of(shards[4])}/pair/c/0/0/0/0/0"
     data = bytearray(s3.get_object(Bucket=BUCKET, Key=damaged)["Body"].read())
     data[len(data) // 2] ^= 1
     s3.delete_object(Bucket=BUCKET, Key=lost)
@@ -119,11 +129,33 @@ def test_a_lost_or_damaged_shard_of_the_store_is_found_and_it_alone_made_again(r
     assert "shard_0004: the bytes of pair/c/0/0/0/0/0 are not those that were written" in shown
     assert "Traceback" not in shown
     shown = project.run("python", "-m", "stages.synth")
-    assert "synth: 5 of 7 shards are already there and kept" in shown
+    assert kept.format(len(shards) - 2, len(shards)) in shown
     after = written(s3)
-    changed = {key.split("/")[2] for key in after if after[key] != before.get(key)}
-    assert changed == {"shard_0002.zarr", "shard_0004.zarr"}
+    changed = {key.split("/")[1] for key in after if after[key] != before.get(key)}
+    assert changed == {key_of(shards[2]), key_of(shards[4])}
     assert {key: tag.split()[0] for key, tag in after.items()} == {key: tag.split()[0] for key, tag in before.items()}
+
+
+def test_what_no_manifest_speaks_of_is_listed_and_pruned_and_nothing_else(remote):
+    project, s3 = remote
+    project.set(synth__store=STORED["synth__store"])
+    project.run("dvc", "repro", "synth")
+    before = written(s3)
+    project.set(synth__local_prob=1.0)
+    project.run("python", "-m", "stages.synth")
+    abandoned = {key.split("/")[1] for key in written(s3).keys() - before.keys()}
+    project.set(synth__local_prob=0.3)
+    project.run("python", "-m", "stages.synth")
+    prune = ("python", "-m", "pipeline.prune", "--store", f"s3://{BUCKET}/pairs")
+
+    listed = project.run(*prune)
+    assert all(f"s3://{BUCKET}/pairs/{name}\n" in listed for name in abandoned)
+    assert f"prune: {len(abandoned)} shards can be deleted (--delete)" in listed
+    assert written(s3).keys() > before.keys()
+    project.run(*prune, "--delete")
+
+    assert written(s3) == before
+    assert "prune: 0 shards" in project.run(*prune)
 
 
 @pytest.mark.parametrize("url", ["s3://nowhere/pairs", "gopher://bucket/pairs"])
@@ -148,8 +180,13 @@ def test_a_local_dataset_is_pushed_and_pulled(remote):
     project.run("dvc", "push", "synth")
     shutil.rmtree(project.root / ".dvc" / "cache")
     shutil.rmtree(project.root / "data" / "pairs")
+    shutil.rmtree(project.root / ".work")
     project.run("dvc", "pull", "synth")
 
     assert manifest(project, "pairs") == made
     assert made["store"] is None
     assert "made again to the byte" in project.run("python", "-m", "pipeline.inspect", "all", "--verify")
+    with (project.root / "pipeline" / "changes" / "visible.py").open("a") as code:
+        code.write("# A comment.\n")
+    shown = project.run("dvc", "repro", "synth")  # of shards that were pulled, and that no shelf had
+    assert f"synth: {len(made['shards'])} of {len(made['shards'])} shards are already there and kept" in shown

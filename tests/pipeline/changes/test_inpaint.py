@@ -1,4 +1,5 @@
 import hashlib
+from itertools import combinations, groupby
 
 import numpy as np
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import strategies as st
 from pycocotools import mask as mask_api
 
 from configs.visible import Visible
-from pipeline.changes.inpaint import FILLER_MASK, dilate, draw_removal, plan_inpainted, remove
+from pipeline.changes.inpaint import (
+    BYTES_AT_ONCE,
+    Removal,
+    _batches,
+    dilate,
+    draw_removals,
+    plan_inpainted,
+)
+from pipeline.changes.removal import OBJECTS, remove
 from pipeline.shards.format import INPAINT, open_shard, shard_names
 from pipeline.source.coco import bounding_box, decode_mask, union
 from pipeline.source.index import Index, InstanceRow
@@ -44,23 +53,72 @@ def test_dilation_grows_by_at_most_its_radius(mask, radius_px):
         assert np.maximum(abs(rows - row), abs(cols - col)).min() <= radius_px
 
 
-@given(generators(), st.lists(st.tuples(masks((8, 6)), st.booleans()), max_size=6), st.booleans())
-def test_a_drawn_removal_is_a_union_of_allowed_area_of_at_most_k_instances(rng, found, crowds):
-    config = tiny.params(
-        inpaint__area_share={"low": 0.1, "high": 0.5}, inpaint__max_instances=2, inpaint__crowds=crowds
-    ).inpaint
-    instances = [
+def rows_of(found):
+    return [
         InstanceRow(number, 1, crowd, int(mask.sum()), counts_of(mask)) for number, (mask, crowd) in enumerate(found)
     ]
 
-    drawn = draw_removal(rng, instances, (8, 6), config)
 
-    if drawn:
-        ids = [instance.instance_id for instance in drawn]
+SETS = st.lists(st.tuples(masks((8, 6)), st.booleans()), max_size=6)
+
+
+def removing(variants, most, crowds=False, tries=10):
+    return tiny.params(
+        inpaint__area_share={"low": 0.1, "high": 0.5},
+        inpaint__max_instances=most,
+        inpaint__crowds=crowds,
+        inpaint__variants_per_image=variants,
+        inpaint__tries=tries,
+    ).inpaint
+
+
+@given(generators(), SETS, st.booleans(), st.integers(1, 8), st.sampled_from([1, 2, None]))
+def test_drawn_removals_are_different_unions_of_allowed_area_and_as_many_as_there_are(
+    rng, found, crowds, variants, most
+):
+    instances = rows_of(found)
+
+    drawn = draw_removals(rng, instances, (8, 6), removing(variants, most, crowds, tries=1))
+
+    unions = []
+    for removed in drawn:
+        ids = [instance.instance_id for instance in removed]
         assert ids == sorted(set(ids))
-        assert len(ids) <= 2
-        assert crowds or not any(instance.is_crowd for instance in drawn)
-        assert 0.1 <= np.logical_or.reduce([found[number][0] for number in ids]).mean() <= 0.5
+        assert most is None or len(ids) <= most
+        assert crowds or not any(instance.is_crowd for instance in removed)
+        unions.append(np.logical_or.reduce([found[number][0] for number in ids]))
+        assert 0.1 <= unions[-1].mean() <= 0.5
+    usable = [number for number, (_, crowd) in enumerate(found) if crowds or not crowd]
+    possible = {
+        counts_of(union)
+        for size in range(1, (most or len(usable)) + 1)
+        for ids in combinations(usable, size)
+        if 0.1 <= (union := np.logical_or.reduce([found[number][0] for number in ids])).mean() <= 0.5
+    }
+    assert len({counts_of(union) for union in unions}) == len(drawn) == min(variants, len(possible))
+
+
+@given(st.integers(0, 99), SETS)
+def test_more_variants_only_add_to_fewer(seed, found):
+    few, many = (
+        draw_removals(np.random.default_rng(seed), rows_of(found), (8, 6), removing(variants, 3)) for variants in (2, 5)
+    )
+
+    assert many[: len(few)] == few
+
+
+@given(st.lists(st.integers(1, 40), max_size=20))
+def test_canvases_are_handed_over_in_order_and_few_enough_to_fit(megabytes):
+    removals = [
+        Removal(number, (), None, None, np.broadcast_to(np.uint8(0), (size, 1 << 10, 1 << 10)), None)
+        for number, size in enumerate(megabytes)
+    ]
+
+    batches = list(_batches(iter(removals)))
+
+    assert [removal.image_id for batch in batches for removal in batch] == list(range(len(removals)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(removal.canvas.nbytes for removal in batch) <= BYTES_AT_ONCE
 
 
 @given(st.lists(masks((7, 5)), max_size=4))
@@ -78,20 +136,20 @@ def test_the_box_of_run_lengths_is_that_of_the_mask(mask):
 
 
 @pytest.mark.parametrize("fill_at", ["pair", "native"])
-def test_change_mask_and_filler_mask_are_kept_apart(tmp_path, fill_at):
+def test_what_was_filled_and_what_was_removed_are_kept_apart(tmp_path, fill_at):
     made = make_source(tmp_path, inpaint__fill_at=fill_at, size_px=[64, 96])
     made.make_inpainted()
 
     shard = open_shard(made.inpainted, "shard_0000")
-    changed = 0
-    for pair, mask, hole in zip(shard.pair[:], shard.mask[:] > 0, shard.extra[FILLER_MASK][:] > 0, strict=True):
+    filled = 0
+    for pair, hole, objects in zip(shard.pair[:], shard.mask[:] > 0, shard.extra[OBJECTS][:] > 0, strict=True):
         differs = (pair[0] != pair[1]).any(axis=2)
-        assert not (differs & ~mask).any()
-        assert not (mask & ~hole).any()
-        changed += mask.any()
-        if mask.any():
-            assert (hole & ~mask).any(), "no rim around the objects"
-    assert changed
+        assert not (differs & ~hole).any()
+        assert not (objects & ~hole).any()
+        filled += hole.any()
+        if hole.any():
+            assert (hole & ~objects).any(), "no rim around the objects"
+    assert filled
 
 
 def test_other_weights_of_lama_are_other_shards_wherever_they_lie(workspace, tmp_path):
@@ -108,26 +166,27 @@ def test_other_weights_of_lama_are_other_shards_wherever_they_lie(workspace, tmp
     assert jobs[0].attributes["inputs"]["lama_sha256"] == hashlib.sha256(b"first").hexdigest()
 
 
-def test_variants_of_an_image_stand_in_order_and_remove_its_own_instances(workspace):
+def test_variants_of_an_image_stand_together_and_remove_its_own_instances(workspace):
     index = Index(workspace.index)
-    expected = [
-        image_id
-        for split in ("train", "val")
-        for row in index.rows(split)
-        for image_id in [int(index.image_ids[row])] * 2
-    ]
     found, removed = [], []
     for name in shard_names(workspace.inpainted):
         shard = open_shard(workspace.inpainted, name)
-        found += np.asarray(shard.image_id[:]).tolist()
-        removed += [record["removed"] for record in shard.attributes["records"]]
+        ids = np.asarray(shard.image_id[:]).tolist()
+        assert shard.entry.per_image == tuple(len(list(own)) for _, own in groupby(ids))
+        found += ids
+        removed += [
+            (image_id, tuple(record["removed"]))
+            for image_id, record in zip(ids, shard.attributes["records"], strict=True)
+        ]
 
-    assert found == expected
+    assert list(dict.fromkeys(found)) == index.image_ids.tolist()
+    assert max(found.count(image_id) for image_id in found) == 2
+    assert len(set(removed)) == len(removed)
     owned = {
         int(index.image_ids[row]): {instance.instance_id for instance in index.instances(row)}
         for row in range(len(index))
     }
-    assert all(set(instances) <= owned[image_id] for image_id, instances in zip(found, removed, strict=True))
+    assert all(set(instances) <= owned[image_id] for image_id, instances in removed)
 
 
 def test_removed_objects_are_gone(workspace):

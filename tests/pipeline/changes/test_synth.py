@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from configs.errors import BadRequest
 from configs.section import Range
 from pipeline.changes.change import donor_of, from_record, make_pair, to_record
-from pipeline.changes.synth import area_fault, draw_kind, make_good_pair, plan_pairs
+from pipeline.changes.synth import (
+    area_fault,
+    draw_good_pair,
+    draw_mix,
+    kind_of,
+    make_pairs,
+    plan_pairs,
+    turns_at_removals,
+)
 from pipeline.changes.visible import contrast
 from pipeline.shards.format import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, open_shard, shard_names
 from pipeline.source.index import Index
@@ -183,7 +191,7 @@ def test_the_mix_of_kinds_follows_its_chances(unchanged_prob, local_prob, paste_
     ).synth
     rng = np.random.default_rng(0)
 
-    kinds = Counter(draw_kind(rng, config) for _ in range(4000))
+    kinds = Counter(kind_of(draw_mix(rng), config) for _ in range(4000))
 
     changed, object_level = 1 - unchanged_prob, (1 - unchanged_prob) * (1 - local_prob)
     assert kinds[UNCHANGED] / 4000 == pytest.approx(unchanged_prob, abs=0.04)
@@ -207,12 +215,41 @@ def test_a_kind_that_cannot_be_made_gives_way_to_another_and_is_counted(workspac
         }
     )
     outcomes = Counter()
+    config, visible = nothing_to_paste.synth, nothing_to_paste.visible
 
-    made = make_good_pair(0, 0, 0, workspace.sources(), nothing_to_paste.synth, nothing_to_paste.visible, outcomes)
+    made = draw_good_pair((PASTE, LOCAL), 0, 0, 0, workspace.sources(), config, visible, outcomes)
 
-    assert made.change.kind == "inpaint"
+    assert made.change.kind == "local"
     assert outcomes["paste drawn again: nothing visible"] == nothing_to_paste.synth.tries
     assert outcomes["paste given up for another kind"] == 1
+
+
+@given(st.integers(0, 999), st.integers(1, 30), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+def test_pairs_that_stay_inpainted_keep_their_turn_and_leave_no_gap(seed, count, local_prob, higher, paste_prob):
+    rng = np.random.default_rng(seed)
+    mixes = [draw_mix(rng) for _ in range(count)]
+    low, high = sorted([local_prob, higher])
+    few, many = (tiny.params(synth__local_prob=prob, synth__paste_prob=paste_prob).synth for prob in (high, low))
+
+    turns = turns_at_removals(mixes, many)
+
+    assert turns == turns_at_removals(mixes, few)
+    for config in (few, many):
+        inpainted = {number for number, mix in enumerate(mixes) if kind_of(mix, config) == INPAINT}
+        assert set(turns[: len(inpainted)]) == inpainted
+
+
+def test_no_removal_is_given_out_twice_and_the_rest_becomes_another_kind(workspace):
+    config = workspace.params.synth.model_copy(update={"local_prob": 0.0, "paste_prob": 0.0, "pairs_per_image": 6})
+    outcomes, sources = Counter(), workspace.sources()
+
+    for row in range(len(sources.index)):
+        made = list(make_pairs(row, 0, sources, config, workspace.params.visible, outcomes))
+        removals = [pair.change.variant for pair in made if pair.change.kind == "inpaint"]
+        assert len(made) == 6
+        assert 0 < len(removals) == len(set(removals)) <= sources.variants(row)
+        assert len({pair.changed.tobytes() for pair in made}) == 6
+    assert outcomes["inpaint given up for another kind: no other set of objects"] > 0
 
 
 def test_the_manifest_counts_what_was_drawn_in_vain_over_all_shards_by_reason(workspace, tmp_path):

@@ -72,6 +72,12 @@ def test_comments_docstrings_and_layout_are_no_meaning(path):
     assert '"""' not in meaning(source)
 
 
+def test_the_words_of_an_error_are_no_meaning_and_its_type_is():
+    one, other, third = (f"def f():\n    raise {what}\n" for what in ('A("x")', 'A("y") from None', 'B("x")'))
+    assert meaning(one) == meaning('def f():\n    raise A("z")\n')
+    assert len({meaning(one), meaning(other), meaning(third)}) == 3
+
+
 def test_a_function_of_a_docstring_alone_means_nothing():
     assert (
         meaning('def f():\n    """Why."""\n') == meaning("def f():\n    pass\n") != meaning("def f():\n    return 1\n")

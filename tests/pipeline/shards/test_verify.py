@@ -54,7 +54,7 @@ def test_a_flipped_bit_is_found_and_its_shard_and_file_named(copied, file, at):
 
     assert "shard_0000" not in str(raised.value)
     assert file in str(raised.value) or file.endswith("zarr.json")
-    assert "run `dvc repro`" in str(raised.value)
+    assert "run `dvc repro --force --single-item`" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

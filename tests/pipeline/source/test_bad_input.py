@@ -42,12 +42,12 @@ def quarter_turn() -> bytes:
 
 # What is done to the image's file, size (63, 87), or to its entry -> why it is skipped; None when it is taken.
 IMAGES = {
-    "truncated": (lambda path, entry: path.write_bytes(path.read_bytes()[:400]), "cut short"),
+    "truncated": (lambda path, entry: path.write_bytes(path.read_bytes()[:-400]), "cut short"),
     "empty": (lambda path, entry: path.write_bytes(b""), "empty file"),
     "text": (lambda path, entry: path.write_bytes(b"<html>404</html>"), "not a readable image"),
     "too large to be true": (
         lambda path, entry: path.write_bytes(png_that_claims(60000, 60000)),
-        "not a readable image",
+        "more than 100000000 pixels",
     ),
     "a folder": (lambda path, entry: (path.unlink(), path.mkdir()), "Is a directory"),
     "missing": (lambda path, entry: path.unlink(), "No such file"),
@@ -115,8 +115,8 @@ def index(root: Path, change) -> tuple[Workspace, dict]:
         synth__local_prob=0.5,
     )
     annotations = read_annotations(root / "source" / "instances.json")
-    split = choose_images(sorted(annotations.images), 99, 0.25, 0)
-    summary = write_index(root / "index", *build_index(annotations, root / "source" / "images", split, 0.1))
+    places = choose_images(sorted(annotations.images), 99, 0.25, 0)
+    summary = write_index(root / "index", build_index(annotations, root / "source" / "images", places, 0.1))
     return Workspace(root, params), summary
 
 
@@ -124,7 +124,14 @@ def make_pairs(made: Workspace) -> None:
     """Make the pairs of every image."""
     made.make_inpainted()
     assert sum(made.make_pairs(made.pairs).kinds.values()) > 2 * 11
-    assert {path.name for path in made.root.iterdir()} == {"source", "index", "inpainted", "pairs"}
+    assert {path.name for path in made.root.iterdir()} == {
+        "source",
+        "index",
+        "inpainted",
+        "pairs",
+        "shelf",
+        "pairs-shelf",
+    }
 
 
 @pytest.mark.parametrize("name", IMAGES)

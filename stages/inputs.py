@@ -1,0 +1,82 @@
+"""DVC stage `inputs`: files and libraries that DVC does not see -> data/inputs.  Run: dvc repro inputs; it always runs.
+
+What params.yaml names by path (weights, lists, prompts) may lie anywhere, or be nothing: DVC cannot depend on it. Here
+its content is noted, and the stages depend on the note. Before DVC removes what a stage made, its shards are put where
+the stage finds them again.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from configs.errors import run
+from configs.everything import Everything
+from configs.section import load
+from pipeline.changes import LAMA_LIBRARIES
+from pipeline.shards import LIBRARIES, adopt
+
+NOTES = Path("data/inputs")
+TRAINING_LIBRARIES = ("torch", "timm", "kornia", "numpy")
+SHARDS = {"inpaint": Path("data/inpainted"), "synth": Path("data/pairs")}
+LISTS = "*.json"  # of a folder of the published lists
+
+
+def main() -> None:
+    """Note what each stage takes that DVC does not see, and say what has changed."""
+    params = load(Everything)
+    for stage, root in SHARDS.items():
+        adopt(root, Path(".work/shards") / stage)
+    lama = params.inpaint.filler == "lama"
+    evaluate = params.evaluate
+    wanted: dict[str, tuple[tuple[str, ...], dict[str, str | None]]] = {
+        "inpaint": (
+            (*LIBRARIES, *(LAMA_LIBRARIES if lama else ())),
+            {"inpaint.lama_weights": (params.inpaint.lama_weights or os.environ.get("LAMA_MODEL")) if lama else None},
+        ),
+        "synth": (LIBRARIES, {}),
+        "train": (TRAINING_LIBRARIES, {"model.weights": params.model.weights}),
+        "evaluate": (
+            TRAINING_LIBRARIES,
+            {
+                "evaluate.lists": evaluate.lists,
+                "evaluate.clip_weights": evaluate.clip_weights,
+                **{f"evaluate.prompts.{number}": name for number, name in enumerate(evaluate.prompts or ())},
+            },
+        ),
+    }
+    NOTES.mkdir(parents=True, exist_ok=True)
+    for stage, (libraries, files) in wanted.items():
+        note = {
+            "libraries": {library: version(library) for library in sorted(libraries)},
+            "files": {parameter: _digest(name) for parameter, name in files.items() if name},
+        }
+        path = NOTES / f"{stage}.json"
+        _tell(stage, json.loads(path.read_text()) if path.is_file() else note, note)
+        path.write_text(json.dumps(note, indent=1) + "\n")
+
+
+def _digest(name: str) -> str:
+    """Hexadecimal sha256 of a file, or of the lists in a folder; "" for what is no path here, such as `none`."""
+    path = Path(name)
+    files = sorted(path.glob(LISTS)) if path.is_dir() else [path] if path.is_file() else []
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest() if files else ""
+
+
+def _tell(stage: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    for what in ("libraries", "files"):
+        for name in sorted(before[what].keys() | now[what].keys()):
+            old, new = (str(note[what].get(name, "none"))[:12] for note in (before, now))
+            if old != new:
+                print(f"inputs: {name} is {new}, was {old}: `{stage}` runs again", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main)
