@@ -7,7 +7,8 @@
     lists    the published lists test.json and train.json in root or another folder, and the files they name in root
     folders  root/normal, root/query and, if there are any, root/masks with the queries' names
 
-`root` may also be one category itself (mvtec). Images are png, jpg, jpeg or bmp, whatever the case of the letters.
+`root` may also be one category itself (mvtec). Images are png, jpg, jpeg, bmp, tif, tiff or webp, whatever the case of
+the letters, of 8 bits a channel; of a mask any value above 0 counts.
 """
 
 import csv
@@ -21,8 +22,8 @@ from typing import Any, Literal
 from configs.errors import BadRequest, Failure
 
 Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
-WANTED = "png, jpg, jpeg or bmp"
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
 GOOD = "good"
 NORMAL_FOLDERS = (GOOD, "ok")  # BTAD says ok
 

@@ -1,9 +1,12 @@
+import zlib
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 
 from configs.errors import Failure
 from model.benchmark.layouts import GOOD, Query
@@ -105,6 +108,89 @@ def test_images_are_rgb(tmp_path):
 def test_grey_and_transparent_images_have_three_channels(tmp_path, channels):
     path = write(tmp_path / "image.png", np.full((4, 4, channels), 90, np.uint8))
     assert (read_image(path) == np.full((4, 4, 3), 90)).all()
+
+
+COLOURS = np.random.default_rng(1).integers(0, 256, (9, 12, 3), np.uint8)
+KINDS = {  # name of the file: what PIL writes, and by which options
+    "colour.png": ("RGB", {}),
+    "colour.tif": ("RGB", {"compression": "tiff_lzw"}),
+    "colour.webp": ("RGB", {"lossless": True}),
+    "grey.png": ("L", {}),
+    "grey.tiff": ("L", {}),
+    "palette.png": ("P", {}),
+    "palette_with_a_clear_colour.png": ("P", {"transparency": 3}),
+    "palette.bmp": ("P", {}),
+    "alpha.png": ("RGBA", {}),
+    "alpha.webp": ("RGBA", {"lossless": True}),
+    "opaque.tif": ("RGBA", {}),
+    "grey_alpha.png": ("LA", {}),
+    "one_bit.png": ("1", {}),
+    "one_bit.bmp": ("1", {}),
+    "ink.jpg": ("CMYK", {}),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_8_bit_image_is_read_as_pillow_reads_it(tmp_path, name):
+    mode, options = KINDS[name]
+    image = PillowImage.fromarray(COLOURS).convert(mode)
+    if "alpha" in name:
+        image.putalpha(PillowImage.fromarray(COLOURS[..., 0]))
+    image.save(tmp_path / name, **options)
+    expected = np.asarray(PillowImage.open(tmp_path / name).convert("RGB")).astype(int)
+    found = read_image(tmp_path / name)
+    assert found.dtype == np.uint8
+    assert np.abs(found - expected).max() <= (mode == "CMYK")  # two roundings of one product
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 3), (4, 5, 4)], ids=["grey", "colour", "alpha"])
+def test_a_16_bit_image_is_refused_as_nothing_tells_which_of_its_bits_count(tmp_path, suffix, shape):
+    pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    pixels.flat[0] = 247
+    path = write(tmp_path / f"deep.{suffix}", pixels)
+    with pytest.raises(Failure, match=r"deep\..*: 16-bit image whose largest value is 247; wanted 8 bits .*; convert"):
+        read_image(path)
+
+
+def test_an_image_of_32_bit_numbers_is_refused_too(tmp_path):
+    path = write(tmp_path / "deep.tif", np.full((4, 5), 0.5, np.float32))
+    with pytest.raises(Failure, match=r"32-bit image whose largest value is 0\.5"):
+        read_image(path)
+
+
+def test_a_tiff_with_transparent_pixels_is_refused_as_it_would_be_darkened(tmp_path):
+    image = PillowImage.fromarray(COLOURS)
+    image.putalpha(PillowImage.fromarray(COLOURS[..., 0]))
+    image.save(tmp_path / "glass.tif")
+    with pytest.raises(Failure, match=r"glass\.tif: TIFF with transparent pixels"):
+        read_image(tmp_path / "glass.tif")
+
+
+@pytest.mark.parametrize("value", [1, 255, 256, 65535])
+def test_of_a_16_bit_mask_any_value_above_zero_counts(tmp_path, value):
+    image = write(tmp_path / "image.png", np.full((8, 10, 3), 128, np.uint8))
+    mask = write(tmp_path / "mask.png", np.eye(8, 10, dtype=np.uint16) * np.uint16(value))
+    assert np.array_equal(read_query(Query(image, mask, "cut"))[1], np.eye(8, 10, dtype=bool))
+
+
+def test_an_image_beyond_opencv_s_limits_is_one_line(tmp_path):
+    path = write(tmp_path / "wide.png", np.zeros((4, 4, 3), np.uint8))
+    stored = bytearray(path.read_bytes())
+    stored[16:24] = (2**19).to_bytes(4, "big") + (2**12).to_bytes(4, "big")  # width and height
+    stored[29:33] = zlib.crc32(stored[12:29]).to_bytes(4, "big")
+    path.write_bytes(stored)
+    with pytest.raises(Failure, match=r"wide\.png: not an image"):
+        read_image(path)
+
+
+def test_a_side_that_shrinks_is_averaged_though_the_other_one_grows():
+    stripes = np.zeros((24, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    resized = resize_image(stripes, (32, 16), "exact")  # four columns make one, three rows make four
+    np.testing.assert_allclose(resized, np.full((32, 16, 3), 100 / 255), atol=1e-6)
+    turned = resize_image(stripes.transpose(1, 0, 2), (16, 32), "exact")
+    np.testing.assert_allclose(turned, resized.transpose(1, 0, 2), atol=1e-6)
 
 
 def test_stored_pixels_are_read_whatever_the_exif_orientation(tmp_path):
