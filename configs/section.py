@@ -19,6 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]  # pixels; 32 is the stride of the deepest encoder stage
 Size = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]  # a square's side, or [height, width]
 
+SHOWN_LETTERS = 100  # of a wrong value, in an error
 PARAMETERS = frozenset(
     "seed size_px data scenes parts index cluster visible inpaint synth quality model train evaluate".split()  # noqa: SIM905
 )
@@ -92,12 +93,13 @@ def load(wanted: type[ParamsT], path: str | Path = "params.yaml") -> ParamsT:
     try:
         return wanted.model_validate(values)
     except ValidationError as error:
-        raise BadRequest(f"{path}: {'; '.join(map(_explain, error.errors()))}") from None
+        raise BadRequest(f"{path}: {'; '.join(map(explain, error.errors()))}") from None
 
 
-def _explain(error: Any) -> str:
-    """One pydantic error as `key = value: what is wrong`, with the remedy where YAML sets a trap."""
-    key = ".".join(str(part) for part in error["loc"] if not str(part).startswith(("function-", "constrained-")))
+def explain(error: Any) -> str:
+    """One pydantic error as `key = value: what is wrong`, in one line, with the remedy where YAML sets a trap."""
+    parts = (str(part) for part in error["loc"] if not str(part).startswith(("function-", "constrained-")))
+    key = " ".join(".".join(parts).split())
     if error["type"] == "missing":
         return f"{key} is missing"
     if error["type"] == "extra_forbidden":
@@ -106,7 +108,9 @@ def _explain(error: Any) -> str:
     if isinstance(error["input"], str) and _is_number(error["input"]):
         # YAML 1.1 reads `1e-4` as a string; only `1.0e-4` is a number.
         hint = f" (a string; write {float(error['input'])!r} with a point, as in 1.0e-4)"
-    return f"{key} = {error['input']!r}: {error['msg']}{hint}"
+    found = " ".join(repr(error["input"]).split())
+    shown = found if len(found) <= SHOWN_LETTERS else f"{found[:SHOWN_LETTERS]}.."
+    return f"{key} = {shown}: {error['msg']}{hint}"
 
 
 def _is_number(text: str) -> bool:

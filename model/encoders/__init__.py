@@ -2,7 +2,7 @@
 
 from model.encoders.backbone import STRIDES, Encoder, Preprocessing
 from model.encoders.clip import WINDOWS, VisualPrior, read_clip
-from model.encoders.weight_files import check_keys, read_torch, read_weights
+from model.encoders.weight_files import check_finite, check_keys, read_torch, read_weights
 
 __all__ = [
     "STRIDES",
@@ -10,6 +10,7 @@ __all__ = [
     "Encoder",
     "Preprocessing",
     "VisualPrior",
+    "check_finite",
     "check_keys",
     "read_clip",
     "read_torch",

@@ -1,6 +1,7 @@
 """The encoder: any timm model with features at strides 2, 4, 8, 16 and 32 (paper, section 3.2, Eq. 1)."""
 
 import difflib
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,14 +42,22 @@ class Preprocessing:
         """As the metadata of a weights file says: `architecture`, `mean`, `std` ("0.5,0.5,0.5") and `pad_type`.
 
         Raises:
-            BadRequest: the file says that it is for another model.
+            BadRequest: the file says that it is for another model, or no three numbers for each of mean and std.
         """
         architecture = name.partition(".")[0]  # without the tag of timm's own weights
         if said.get("architecture", architecture) != architecture:
             raise BadRequest(f"{path}: weights of {said['architecture']}, but model.encoder = {name}; make them agree")
         if not {"mean", "std"} <= said.keys():
             return None
-        mean, std = (tuple(float(value) for value in said[key].split(",")) for key in ("mean", "std"))
+        try:
+            mean, std = (_three_numbers(said[key]) for key in ("mean", "std"))
+            if min(std) <= 0:
+                raise ValueError
+        except ValueError:
+            raise BadRequest(
+                f"{path}: its metadata says mean {said['mean']!r}, std {said['std']!r}; wanted three numbers each, such"
+                " as 0.5,0.5,0.5, std above 0"
+            ) from None
         return cls(mean, std, said.get("pad_type", ""))
 
 
@@ -144,6 +153,13 @@ def _build(name: str, pad_type: str, stages: Sequence[int], *, pretrained: bool)
             " resolution level by level; take a model with such a pyramid, for example resnet50"
         )
     return net, tuple(net.feature_info.channels())
+
+
+def _three_numbers(text: str) -> tuple[float, ...]:
+    numbers = tuple(map(float, text.split(",")))
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise ValueError(text)
+    return numbers
 
 
 def _all_keys(name: str) -> set[str]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
-from model.encoders.weight_files import read_torch
+from model.encoders.weight_files import check_finite, read_torch
 
 ARCHITECTURE = "ViT-B-16-plus-240"
 FILE = "vit_b_16_plus_240-laion400m_e32-699c4b84.pt"
@@ -68,7 +68,7 @@ def read_clip(path: str | None) -> VisualPrior:
 
     Raises:
         Failure: the package open_clip is not installed.
-        BadRequest: no path, no such file, or weights that are not of this model.
+        BadRequest: no path, no such file, or weights that are not of this model, or hold NaN or infinity.
     """
     try:
         import open_clip
@@ -94,5 +94,6 @@ def read_clip(path: str | None) -> VisualPrior:
         raise BadRequest(
             f"{path}: not weights of {ARCHITECTURE}: {wrong[0]} is missing or of another shape; pass {FILE}"
         )
+    check_finite({key: state[key] for key in wanted}, path)
     tower.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
     return VisualPrior(tower)

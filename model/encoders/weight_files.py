@@ -1,6 +1,5 @@
 """Files of weights: reading them without running code from them, and fitting them to an encoder."""
 
-import pickle
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return _read_safetensors(path)
     content = read_torch(path)
     state = content.get("state_dict", content)
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadRequest(f"{path}: holds other things than tensors; wanted a flat dict of tensors")
     return dict(state), {}
 
@@ -43,7 +42,7 @@ def read_torch(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that are refused right after
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001  # what damaged bytes raise in torch's reader has no narrower class
         reason = str(error).splitlines()[0] if str(error) else "it ends early"
         raise BadRequest(f"{path}: not a torch file of plain tensors ({reason})") from None
     if not isinstance(content, dict):
@@ -55,12 +54,13 @@ def fit(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, optional:
     """Load `state`, read from `path`, into `net`; keys in `optional` may be there for nothing (a classifier).
 
     Raises:
-        BadRequest: keys are missing, unexpected or of another shape.
+        BadRequest: keys are missing, unexpected or of another shape, or hold NaN or infinity.
     """
     # Files from before torch 0.4.1 have no counters of batches, and nothing here reads them.
     counters = {key for key in net.state_dict() if key.endswith("num_batches_tracked")}
     wanted = {key: value for key, value in net.state_dict().items() if key not in counters - state.keys()}
     check_keys(wanted, state, path, type(net).__name__, optional)
+    check_finite({key: state[key] for key in wanted}, path)
     net.load_state_dict({key: state[key] for key in wanted}, strict=False)
 
 
@@ -86,6 +86,22 @@ def check_keys(
     if any(faults.values()):
         said = "; ".join(f"{len(keys)} {fault} ({_some(keys)})" for fault, keys in faults.items() if keys)
         raise BadRequest(f"{path}: keys do not fit {name}: {said}; is it another network's file?")
+
+
+def check_finite(state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Refuse weights of which no map could be trusted: attention and some activations turn a NaN into a number.
+
+    Raises:
+        BadRequest: a tensor of `state`, read from `path`, holds NaN or infinity as float32.
+    """
+    wrong = [key for key, value in state.items() if not value.float().isfinite().all()]
+    if wrong:
+        values = state[wrong[0]].float()
+        share = f"{int((~values.isfinite()).sum())} of {values.numel()} values"
+        raise BadRequest(
+            f"{path}: {len(wrong)} of {len(state)} tensors hold NaN or infinity, first {wrong[0]} ({share}); pass"
+            " another checkpoint"
+        )
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

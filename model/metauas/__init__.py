@@ -2,7 +2,8 @@
 
 from model.metauas.decoder import SCSE, Block, UNetDecoder
 from model.metauas.few_shot import How, compare_many
-from model.metauas.network import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX, MetaUAS
+from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
+from model.metauas.network import MetaUAS
 from model.metauas.pool import PromptPool, pooled
 from model.metauas.published import is_published
 

@@ -1,7 +1,7 @@
 """MetaUAS: what differs between a query image and one normal prompt image (Gao, NeurIPS 2024, section 3.2)."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, cast, get_args
@@ -12,18 +12,16 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.model import Decoder, Fusion, Levels, Similarity, Strategy
-from model.encoders import STRIDES, Encoder, Preprocessing, check_keys, read_torch
+from model.encoders import STRIDES, Encoder, Preprocessing, check_finite, check_keys, read_torch
 from model.metauas.alignment import FUSE, FUSED_WIDTH, Alignment
 from model.metauas.decoder import UNetDecoder
 from model.metauas.fpn import FPNDecoder
+from model.metauas.metadata import read_metadata
 from model.metauas.published import ENCODER as PUBLISHED_ENCODER
 from model.metauas.published import PREPROCESSING, is_published, load_published
 
-CHECKPOINT = "metauas"  # the key of a checkpoint under which stands what is not a tensor
-CHECKPOINT_VERSION = 1
 ENCODED_TOGETHER_PX = 2**17  # of one image
 START_SHARE = 0.05  # of changed pixels, as an untrained network believes
-STATE_PREFIX = "network."  # of the network's keys in a checkpoint's state_dict
 
 Features = Sequence[Tensor]  # of B images, (B, C, h, w) a level, from stride 2 to 32
 
@@ -182,7 +180,8 @@ class MetaUAS(nn.Module):
         """The network of a checkpoint, in evaluation mode: of this project's training, with its `size`, or published.
 
         Raises:
-            BadRequest: no such file, neither kind of checkpoint, or one whose tensors do not fit.
+            BadRequest: no such file, neither kind of checkpoint, a damaged one, or one whose tensors do not fit or hold
+                NaN or infinity.
         """
         path = Path(path)
         if not path.is_file():
@@ -192,24 +191,15 @@ class MetaUAS(nn.Module):
             network = cls(PUBLISHED_ENCODER, preprocessing=PREPROCESSING)
             load_published(network, content, path)
             return network.eval()
-        said = content.get(CHECKPOINT)
-        if not isinstance(said, Mapping) or said.get("version") != CHECKPOINT_VERSION:
-            found = said.get("version") if isinstance(said, Mapping) else "none"
-            raise BadRequest(
-                f"{path}: neither a checkpoint of version {CHECKPOINT_VERSION} of this project (found {found}) nor a"
-                " published one"
-            )
-        arguments = dict(said["network"])
-        preprocessing = Preprocessing(**arguments.pop("recipe"))
-        network = cls(**arguments | {"weights": "none"}, preprocessing=preprocessing)
-        state = {
-            key.removeprefix(STATE_PREFIX): value
-            for key, value in content["state_dict"].items()
-            if key.startswith(STATE_PREFIX)
-        }
-        check_keys(network.state_dict(), state, path, cls.__name__)
-        network.load_state_dict(state)
-        network.size = (said["size"][0], said["size"][1])
+        found = read_metadata(content, path)
+        try:
+            network = cls(**found.arguments, preprocessing=found.preprocessing)
+        except BadRequest as error:
+            raise BadRequest(f"{path}: {error}") from None
+        check_keys(network.state_dict(), found.state, path, cls.__name__)
+        check_finite(found.state, path)
+        network.load_state_dict(found.state)
+        network.size = found.size
         return network.eval()
 
 

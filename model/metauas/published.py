@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from model.encoders import Preprocessing, check_keys
+from model.encoders import Preprocessing, check_finite, check_keys
 
 ENCODER = "tf_efficientnet_b4"
 PREPROCESSING = Preprocessing(
@@ -51,16 +51,18 @@ def published_key(key: str) -> str:
 
 def is_published(content: Mapping[str, object]) -> bool:
     """Whether a file's content has the published checkpoints' names, whole or not."""
-    return any(key.startswith("encoder._") for key in content)
+    return any(str(key).startswith("encoder._") for key in content)
 
 
 def load_published(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Load the published `state`, read from `path`, into the paper's network.
 
     Raises:
-        BadRequest: keys are missing, unexpected or of another shape; they are named as the file names them.
+        BadRequest: keys are missing, unexpected, of another shape, or hold NaN or infinity; they are named as the file
+            names them.
     """
     wanted = network.state_dict()
     names = {key: published_key(key) for key in wanted}
     check_keys({names[key]: value for key, value in wanted.items()}, state, path, "the published MetaUAS")
+    check_finite(state, path)
     network.load_state_dict({key: state[name] for key, name in names.items()})

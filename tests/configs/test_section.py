@@ -52,6 +52,8 @@ def test_a_stage_reads_its_part_of_the_whole():
         (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
         (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),
         (lambda p: p.pop("synth"), r"synth is missing"),
+        (lambda p: p["synth"].update({"tries\n2": 1}), r"synth\.tries 2 is not a parameter"),
+        (lambda p: p["data"].update(images=["a\nb"] * 99), r"data\.images = \['a.{95,99}\.\.: Input should be a valid"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_wanted(tmp_path, change, message):

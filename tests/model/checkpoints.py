@@ -2,7 +2,7 @@
 
 import torch
 
-from model.metauas.network import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
+from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
 
 
 def save_checkpoint(path, network, size):

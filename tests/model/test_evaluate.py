@@ -8,7 +8,8 @@ import torch
 
 from configs.errors import BadRequest, Failure
 from model.evaluate import main
-from model.metauas.network import CHECKPOINT, CHECKPOINT_VERSION, MetaUAS
+from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION
+from model.metauas.network import MetaUAS
 from tests.model.tiny_benchmark import make_category
 
 

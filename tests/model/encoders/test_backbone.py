@@ -71,6 +71,30 @@ def test_a_weights_file_may_state_its_preprocessing(tmp_path):
         Encoder("test_resnet", str(path), frozen=True)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"mean": "0.5,0.5", "std": "1,1,1"},
+        {"mean": "a,b,c", "std": "1,1,1"},
+        {"mean": "nan,0,0", "std": "1,1,1"},
+        {"mean": "0,0,0", "std": "1,0,1"},
+    ],
+)
+def test_a_preprocessing_that_is_no_three_numbers_is_refused(tmp_path, said):
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path, metadata=said)
+    with pytest.raises(BadRequest, match=r"weights\.safetensors: its metadata says mean .*; wanted three numbers each"):
+        Encoder("test_resnet", str(path), frozen=True)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    state = timm.create_model("test_resnet").state_dict()
+    state["conv1.0.weight"][0, 0, 0, 0] = torch.inf
+    torch.save(state, tmp_path / "model.pth")
+    with pytest.raises(BadRequest, match=r"1 of \d+ tensors hold NaN or infinity, first conv1\.0\.weight \(1 of \d+ "):
+        Encoder("test_resnet", str(tmp_path / "model.pth"), frozen=True)
+
+
 def test_the_given_mobilenet_loads(shared):
     encoder = Encoder("mobilenetv2_100", str(shared / MOBILENET), frozen=True)
     assert encoder.channels == (16, 24, 32, 96, 320)

@@ -109,3 +109,12 @@ def test_what_does_not_fit_in_a_published_file_is_named_as_the_file_names_it(sta
     torch.save(changed, tmp_path / "changed.ckpt")
     with pytest.raises(BadRequest, match=f"changed.ckpt: keys do not fit the published MetaUAS: {said}"):
         MetaUAS.from_checkpoint(tmp_path / "changed.ckpt")
+
+
+def test_published_weights_that_are_no_numbers_are_refused_as_the_file_names_them(state, tmp_path):
+    changed = dict(state)
+    key = "encoder._blocks.6._bn1.running_mean"
+    changed[key] = changed[key].clone().fill_(torch.nan)
+    torch.save(changed, tmp_path / "changed.ckpt")
+    with pytest.raises(BadRequest, match=rf"1 of 820 tensors hold NaN or infinity, first {key} \(192 of 192 values\)"):
+        MetaUAS.from_checkpoint(tmp_path / "changed.ckpt")

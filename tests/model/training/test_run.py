@@ -15,7 +15,8 @@ from lightning.fabric import Fabric
 
 from configs.errors import Failure
 from configs.train import TrainParams
-from model.metauas.network import CHECKPOINT, MetaUAS
+from model.metauas.metadata import CHECKPOINT
+from model.metauas.network import MetaUAS
 from model.training import learner
 from model.training import run as training
 from model.training.checkpoints import save_last
