@@ -1,8 +1,13 @@
-"""Counting how many of very many numbers lie above others, in bounded memory."""
+"""Counting how many of very many numbers lie above others, in bounded memory.
 
-import mmap
+What exceeds one block of memory lies in one temporary file without a name, 4 bytes a number, in the folder that the
+environment variable TMPDIR names. Where that is kept in memory (tmpfs), memory is not bounded.
+"""
+
 import tempfile
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +17,19 @@ from model.scores.keys import Keys
 
 
 class Blocks:
-    """Numbers that are only counted: one block of them in memory, full ones sorted into a temporary file."""
+    """Numbers that are only counted: one block of them in memory, full ones sorted into one temporary file."""
 
     def __init__(self, block: int) -> None:
         self._block = np.empty(max(1, block), np.uint32)  # memory that is not written yet takes no room
         self._filled = 0
         self._in_order = True
-        self._full: list[mmap.mmap] = []
+        self._full = 0  # blocks in the file
+        self._file: Any = None  # the file, once there is one
 
     @property
     def size(self) -> int:
         """How many numbers there are."""
-        return len(self._full) * self._block.size + self._filled
+        return self._full * self._block.size + self._filled
 
     def add(self, keys: Keys) -> None:
         """Count `keys` (M,), in any order.
@@ -51,13 +57,14 @@ class Blocks:
 
     def lowest_and_highest(self) -> tuple[int, int]:
         """Of all numbers; there must be some."""
-        blocks = [block for block in self._sorted() if block.size]
-        return min(int(block[0]) for block in blocks), max(int(block[-1]) for block in blocks)
+        ends = [(int(block[0]), int(block[-1])) for block in self._sorted() if block.size]
+        return min(low for low, _ in ends), max(high for _, high in ends)
 
     def _sorted(self) -> Iterator[Keys]:
-        for stored in self._full:
-            yield np.frombuffer(stored, np.uint32)
-            stored.madvise(mmap.MADV_DONTNEED)  # what was read is in the file; it need not stay in memory
+        """The blocks one by one: each is mapped while it is looked at, so that few descriptors are open at a time."""
+        if self._file is not None:
+            for start in range(0, self._full * self._block.nbytes, self._block.nbytes):
+                yield np.asarray(np.memmap(self._file, np.uint32, "r", start, self._block.shape))
         filled = self._block[: self._filled]
         if not self._in_order:
             filled.sort()
@@ -67,14 +74,18 @@ class Blocks:
     def _put_away(self) -> None:
         self._block.sort()
         try:
-            # Without a name from the start, the file is gone when nothing maps it any more.
-            with tempfile.TemporaryFile() as file:
-                file.write(self._block.data)
-                file.flush()
-                self._full.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            if self._file is None:
+                # Without a buffer, which would fail once more when it is thrown away.
+                self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # it is closed with this object
+                weakref.finalize(self, self._file.close)
+            left = self._block.view(np.uint8).data
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise Failure(
-                f"{tempfile.gettempdir()}: {error.strerror} for {self._block.nbytes} bytes of sorted pixels; wanted 4"
-                " bytes for each normal pixel of a class; name a larger folder in the environment variable TMPDIR"
+                f"{tempfile.gettempdir()}: {error.strerror} for {(self._full + 1) * self._block.nbytes} bytes in all of"
+                " one method's sorted pixels; wanted 4 bytes for each normal pixel of a category, times methods and"
+                " draws of prompts; name a larger folder in the environment variable TMPDIR"
             ) from None
+        self._full += 1
         self._filled = 0

@@ -3,7 +3,8 @@
 All of them follow from the anomalous pixels alone, if each knows how many normal pixels score above it and level with
 it: the anomalous ones, few, are kept in memory; the normal ones are only counted, so they are sorted block by block,
 and what exceeds one block lies in a temporary file. Memory is 4 bytes a normal pixel up to `BLOCK` of them and 8 bytes
-an anomalous one, and no figure is approximate.
+an anomalous one, and no figure is approximate. On disk, in TMPDIR, are 4 bytes for each normal pixel of each `Tally`
+beyond its block: of a category, 4 bytes x normal pixels x runs; a run is a method under one draw of prompts.
 
 Scores depend on ranks only, so maps need no common range; AUROC below 0.5 is never flipped. What is defined how:
 

@@ -1,4 +1,7 @@
+import io
 import math
+import resource
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -142,9 +145,50 @@ def test_the_curve_goes_through_what_a_threshold_flags(maps, masks):
 
 def test_a_full_disk_is_one_line_that_says_what_to_do():
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tempfile.TemporaryFile", lambda: full)
-        with pytest.raises(Failure, match=r"No space left on device for 16 bytes of sorted pixels; wanted .* TMPDIR"):
+        patch.setattr("tempfile.TemporaryFile", lambda buffering: full)
+        with pytest.raises(Failure, match=r"No space left on device for 16 bytes in all of one .*; wanted .* TMPDIR"):
             Tally(block=4).add(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, bool))
+
+
+def test_what_a_full_disk_took_in_part_is_written_on():
+    class Slow(io.FileIO):
+        def write(self, data):
+            return super().write(data[:7])
+
+    maps = np.random.default_rng(0).random(SHAPE, np.float32)
+    masks = np.indices(SHAPE)[0] == 0
+    with tempfile.NamedTemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.TemporaryFile", lambda buffering: Slow(file.name, "w+"))
+        tally = Tally(block=10)
+        tally.add(maps, masks)
+    assert tally.scores().by_name() == pytest.approx(score(maps, masks).by_name())
+
+
+def open_descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_tally_holds_one_descriptor_however_much_lies_on_disk():
+    maps = np.random.default_rng(0).random((20, 10, 10), np.float32)
+    masks = np.zeros(maps.shape, bool)
+    masks[0, :3, :3] = True
+    wanted = score(maps, masks).by_name()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = open_descriptors()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 8, limits[1]))
+    try:
+        tally = Tally(block=10)  # some two hundred blocks
+        tally.add(maps, masks)
+        assert open_descriptors() == opened + 1
+        for aupro in ("exact", "200 thresholds"):
+            tally.scores(aupro)
+        tally.curve()
+        assert open_descriptors() == opened + 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert tally.scores().by_name() == pytest.approx(wanted)
+    del tally
+    assert open_descriptors() == opened
 
 
 @given(any_maps, mixed_masks)
