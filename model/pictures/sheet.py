@@ -70,7 +70,8 @@ def draw_sheet(title: str, strips: Sequence[Strip]) -> Figure:
         _fill(row, strip)
     for cell, heading in zip(cells[0], HEADINGS, strict=True):
         cell.set_title(heading, fontsize=9, pad=4)
-    figure.text(0.02, 1 - 0.08 / height, title, fontsize=11, fontweight="bold", va="top")
+    # A title may hold the name of a category, a label that of a file: no formula, whatever dollars are in it.
+    figure.text(0.02, 1 - 0.08 / height, title, fontsize=11, fontweight="bold", va="top", parse_math=False)
     bar = figure.add_axes((right + 0.12 / width, bottom, 0.1 / width, top - bottom))
     figure.colorbar(ScalarMappable(UNIT, COLOURS), cax=bar, ticks=[0, 0.5, 1]).ax.tick_params(labelsize=7, length=2)
     return figure
@@ -106,4 +107,5 @@ def _fill(row: Sequence[Axes], strip: Strip) -> None:
     over.imshow(overlay(strip.query, strip.map))
     for cell in row:
         cell.set_axis_off()
-    row[0].text(-0.06, 0.5, strip.label, transform=row[0].transAxes, fontsize=8, ha="right", va="center")
+    left = row[0].transAxes
+    row[0].text(-0.06, 0.5, strip.label, transform=left, fontsize=8, ha="right", va="center", parse_math=False)

@@ -185,4 +185,5 @@ def _percent(value: float) -> str:
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    escaped = (cell.replace("|", "\\|") for cell in cells)  # a category's name may hold one
+    return f"| {' | '.join(escaped)} |"

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from model.benchmark.layouts import GOOD
-from model.pictures.sheet import HEADINGS, Strip, draw_sheet, overlay, tint, write_sheet
+from model.pictures.sheet import HEADINGS, Strip, draw_sheet, overlay, tint, write_picture, write_sheet
 from model.pictures.turns import take_turns
 
 
@@ -43,6 +44,15 @@ def test_the_same_strips_give_the_same_file(tmp_path):
     first, second = ((tmp_path / "new" / f"{name}.png").read_bytes() for name in ("a", "b"))
     assert first == second
     assert cv2.imdecode(np.frombuffer(first, np.uint8), cv2.IMREAD_COLOR).std() > 10
+
+
+@pytest.mark.parametrize("name", ["a$b$_{", "a$_{$"])
+@pytest.mark.parametrize("place", ["title", "label"])
+def test_a_name_that_looks_like_a_formula_is_written_as_it_is(tmp_path, name, place):
+    title, label = (name, "cut") if place == "title" else ("screw", f"cut\n{name}\nscore 0.90")
+    figure = draw_sheet(title, [strip(label)])
+    assert not any(text.get_parse_math() for text in figure.findobj(Text) if name in text.get_text())
+    write_picture(tmp_path / "sheet.png", figure)
 
 
 def test_truth_is_red_on_grey():

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -218,6 +219,16 @@ def test_everything_is_written(outcome, tmp_path):
     }
     assert json.loads((tmp_path / "new/metrics.json").read_text())["benchmark"]["nut"]["P-AP"] == 0.123457
     assert "| metauas | 22.1 | 4.6 | 256 x 256 | 390.0 | 8 | 2 CPU threads |" in (tmp_path / "all/table.md").read_text()
+
+
+def test_names_that_mean_something_to_matplotlib_or_markdown_are_written_as_they_are(outcome, tmp_path):
+    name = "a$_{|$"
+    outcome.sheets = {name: [replace(outcome.sheets["nut"][0], label=name)]}
+    outcome.rows = [row(name, "metauas", 0.5)]
+    write_report(outcome, tmp_path / "metrics.json", tmp_path, "best.ckpt on parts")
+    table = (tmp_path / "table.md").read_text()
+    assert f"| a$_{{\\|$ | metauas | 10 |{' **50.0** |' * 7}" in table
+    assert name in (tmp_path / "report.html").read_text()
 
 
 class Page(HTMLParser):
