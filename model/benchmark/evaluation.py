@@ -38,6 +38,12 @@ PROTOCOLS = {
     "exact": "nearest masks, exact scores, AUPRO up to FPR 0.3",
     "paper": "bilinear masks > 0, AUPRO by 200 thresholds, as the published evaluator but never flipped",
 }
+PRIOR = (
+    "averaged with WinCLIP+'s visual prior (ViT-B-16-plus-240). The paper publishes no code for *+, so three things are"
+    " open: the weights are laion400m_e32 (e31 in the WinCLIP+ that it ran), images reach CLIP's 240 px bicubically"
+    " from the size above (there from the file's own), and an image's score is the highest pixel of the averaged map"
+    " (WinCLIP+ takes the mean of the prior's highest and a score by text)."
+)
 
 
 @dataclass(frozen=True)
@@ -253,7 +259,7 @@ class Evaluation:
                 f"{VARIANT_NAMES['best']}: each query with its best match among all normal images of its category."
             )
         if "best+clip" in settings.variants:
-            notes.append(f"{VARIANT_NAMES['best+clip']}: averaged with WinCLIP+'s visual prior (ViT-B-16-plus-240).")
+            notes.append(f"{VARIANT_NAMES['best+clip']}: {PRIOR}")
         if "pool" in settings.variants:
             notes.append(
                 f"{VARIANT_NAMES['pool']}: the category is not told; the best match of all categories' prompts."

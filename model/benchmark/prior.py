@@ -6,8 +6,9 @@ a query's place is as anomalous as its features are far from the most similar on
     M = min over the prompts of (1 - cosine) / 2,   prior = (M_2x2 + M_3x3 + M_patches) / 3
 
 A place takes the harmonic mean of the windows that cover it, as WinCLIP does. The paper says that the prior is "kept
-exactly the same as WinCLIP+", whose scores are averaged: MetaUAS*+ is the mean of both maps, and its image score, as
-everywhere, the highest pixel. The windows cost about 500 GFLOP an image: 10 seconds on two CPU cores.
+exactly the same as WinCLIP+", whose scores are averaged, and publishes no code for it: here MetaUAS*+ is the mean of
+both maps, and its image score, as everywhere, the highest pixel. What else is open a report says (`PRIOR` in
+evaluation.py). The windows cost about 500 GFLOP an image: 10 seconds on two CPU cores.
 """
 
 import torch

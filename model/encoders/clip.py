@@ -37,14 +37,15 @@ class VisualPrior(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Encode float32 (B, 3, H, W) in [0, 1] -> features (B, C, h, w) of 2 x 2 and 3 x 3 windows and of patches.
 
-        Images are brought to CLIP's own size. The patches' are those of the last but one block.
+        Images are brought to CLIP's own size. The patches' are the tokens after all blocks, without the last norm and
+        projection, as in the implementation that the paper ran (appendix B: zqhang/Accurate-WinCLIP-pytorch).
         """
         size = self.tower.image_size
         resized = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
         tokens = self.tower._embeds((resized - self.mean) / self.std)  # noqa: SLF001  # (B, 1 + hw, D)
         rows, columns = self.tower.grid_size
         features = [self._windows(tokens, rows, columns, side) for side in WINDOWS]
-        for block in self.tower.transformer.resblocks[:-1]:
+        for block in self.tower.transformer.resblocks:
             tokens = block(tokens)
         patches = tokens[:, 1:].transpose(1, 2)  # (B, D, hw)
         return [*features, patches.reshape(*patches.shape[:2], rows, columns)]

@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
+from model.benchmark.evaluation import Evaluation
 from model.benchmark.prior import spread_windows, visual_prior
 from model.encoders.clip import ARCHITECTURE, WINDOWS, VisualPrior, read_clip
+from tests.model.tiny_benchmark import Network, make_category, settings
 
 open_clip = pytest.importorskip("open_clip", reason="extra `clip` is not installed")
 from open_clip.model import CLIPVisionCfg, _build_vision_tower  # noqa: E402
@@ -29,6 +31,18 @@ def test_features_are_those_of_each_window_and_of_each_patch(clip):
     assert small.shape == (2, 16, 3, 3)  # of 4 x 4 patches
     assert middle.shape == (2, 16, 2, 2)
     assert whole.shape == (2, 64, 4, 4)
+
+
+def test_patches_are_the_tokens_after_all_blocks_before_the_last_norm(clip):
+    batch, kept = images(0), []
+    with torch.no_grad():
+        hook = clip.tower.ln_post.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+        size = clip.tower.image_size
+        resized = torch.nn.functional.interpolate(batch, size, mode="bicubic", antialias=True).clamp(0, 1)
+        clip.tower((resized - clip.mean) / clip.std)  # open_clip's own way through its tower
+        hook.remove()
+    expected = kept[0][:, 1:].transpose(1, 2).reshape(2, 64, 4, 4)
+    torch.testing.assert_close(clip(batch)[2], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_window_of_the_whole_image_is_what_clip_sees(clip):
@@ -64,6 +78,17 @@ def test_the_prior_lies_between_0_and_1_and_falls_with_more_prompts(clip):
     assert both.min() > 0
     assert both.max() < 1
     assert (both <= one + 1e-6).all()
+
+
+def test_a_report_says_what_the_paper_leaves_open_of_its_variant_with_the_prior(tmp_path, monkeypatch, clip):
+    make_category(tmp_path / "plate")
+    monkeypatch.setattr("model.benchmark.evaluation.read_clip", lambda _: clip)
+    wanted = settings(tmp_path, variants=["best+clip"], limit=2)
+    outcome = Evaluation(Network(), wanted, 0, torch.device("cpu")).run()
+    (note,) = (note for note in outcome.notes if note.startswith("metauas*+: "))
+    for said in ("publishes no code for *+", "laion400m_e32 (e31 in", "bicubically from the size", "highest pixel"):
+        assert said in note
+    assert outcome.rows[0].method == "metauas*+"
 
 
 def test_a_patch_has_the_harmonic_mean_of_its_windows():
