@@ -1,6 +1,5 @@
 """The feature pyramid decoders of Table 3c, "FPN-Add" and "FPN-Cat"."""
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, cast
 
@@ -10,33 +9,33 @@ from torch import Tensor, nn
 
 Merge = Literal["add", "cat"]
 LEVELS = 4  # strides 32, 16, 8, 4; the features at stride 2 are not used
-GROUPS = 32  # of channels, normalised together; fewer where they do not divide the width
+PYRAMID = 256  # channels of the pyramid
+BRANCH = 256  # channels of a branch; the published file has 128, segmentation_models_pytorch's own, as a comment
+GROUPS = 32  # of channels, normalised together
 DROPPED = 0.2  # share of channels, while training
 
 
 class FPNDecoder(nn.Module):
     """A feature pyramid (Lin et al., 2017), its levels brought to stride 4 and merged (Kirillov et al., 2019).
 
-    The paper names the two decoders and no detail. As in the library that it builds its UNet with, segmentation_models
-    _pytorch, the pyramid has 256 channels, each level is brought to stride 4 by 3x3 convolutions with group
-    normalisation to 128 channels, and a fifth of the merged channels is dropped in training. That the widths are the
-    first two of `channels`, that enlarging is bilinear without aligned corners, and the 1x1 head of the UNet are ours.
+    The paper only names the two decoders; widths and details are those of the published metauas.py and of the
+    segmentation_models_pytorch that it imports: the pyramid enlarges by the nearest neighbour; each level reaches
+    stride 4 by 3x3 convolutions with group normalisation, each followed by a bilinear doubling with aligned corners; a
+    fifth of the merged channels is dropped in training.
 
     Args:
         features: channels of the features at strides 2, 4, 8, 16, 32.
-        channels: the first is the pyramid's width, the second that of the branches; the rest is the UNet's.
         merge: whether the four branches are added or concatenated.
     """
 
-    def __init__(self, features: Sequence[int], channels: Sequence[int], merge: Merge) -> None:
+    def __init__(self, features: Sequence[int], merge: Merge) -> None:
         super().__init__()
-        pyramid, branch = channels[:2]
         self.merge = merge
-        self.width = branch if merge == "add" else LEVELS * branch
+        self.width = BRANCH if merge == "add" else LEVELS * BRANCH
         deepest_first = features[: -LEVELS - 1 : -1]
-        self.lateral = nn.ModuleList(nn.Conv2d(width, pyramid, kernel_size=1) for width in deepest_first)
+        self.lateral = nn.ModuleList(nn.Conv2d(width, PYRAMID, kernel_size=1) for width in deepest_first)
         self.branches = nn.ModuleList(
-            nn.ModuleList(_conv_norm_relu(pyramid if step == 0 else branch, branch) for step in range(max(times, 1)))
+            nn.ModuleList(_conv_norm_relu(PYRAMID if step == 0 else BRANCH) for step in range(max(times, 1)))
             for times in reversed(range(LEVELS))
         )
         self.dropout = nn.Dropout2d(DROPPED)
@@ -56,13 +55,13 @@ def _to_stride_4(x: Tensor, convolutions: Iterable[nn.Module], size: Sequence[in
     for convolve in convolutions:
         x = convolve(x)
         if x.shape[2:] != size:
-            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+            x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
     return x
 
 
-def _conv_norm_relu(channels: int, out: int) -> nn.Sequential:
+def _conv_norm_relu(channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=False),
-        nn.GroupNorm(math.gcd(GROUPS, out), out),
+        nn.Conv2d(channels, BRANCH, kernel_size=3, padding=1, bias=False),
+        nn.GroupNorm(GROUPS, BRANCH),
         nn.ReLU(inplace=True),
     )

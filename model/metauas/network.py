@@ -39,7 +39,7 @@ class MetaUAS(nn.Module):
         fusion: what the decoder gets of both sides (Eq. 2).
         decoder: "unet" (paper), or a feature pyramid whose levels are merged by "fpn-add" or "fpn-cat" (Table 3c).
         decoder_channels: of the UNet's blocks; five reach the input's resolution (paper), four stop at half of it. A
-            feature pyramid takes the first two and stops at a quarter.
+            feature pyramid stops at a quarter and has the published widths whatever these are.
 
     Raises:
         BadRequest: an argument is unknown, or cannot be had together with another.
@@ -81,7 +81,7 @@ class MetaUAS(nn.Module):
         if decoder == "unet":
             self.decoder = UNetDecoder(features, decoder_channels)
         else:
-            self.decoder = FPNDecoder(features, decoder_channels, "add" if decoder == "fpn-add" else "cat")
+            self.decoder = FPNDecoder(features, "add" if decoder == "fpn-add" else "cat")
         self.mask_head: nn.Module = nn.Conv2d(self.decoder.width, 1, kernel_size=1)
         # Changes are rare: starting near their share spares the first steps (the prior of Lin et al., 2017, RetinaNet).
         nn.init.constant_(cast(Tensor, self.mask_head.bias), math.log(START_SHARE / (1 - START_SHARE)))
