@@ -27,6 +27,10 @@ from model.benchmark import Evaluation, Layout, Protocol
 from model.metauas import MetaUAS
 from model.report import in_short, write_report
 
+LISTS = (
+    "folder of the published train.json, test.json and best matches, to check against and to use; real-iad: of its"
+    " <category>.json, such as ROOT/realiad_jsons/realiad_jsons_sv for single views"
+)
 VARIANTS = (
     "one: a prompt a category (MetaUAS); best: each query's best match (MetaUAS*); best+clip: with CLIP's visual prior"
     " (MetaUAS*+); pool: the best match of all categories' prompts, the category not told (one)"
@@ -54,7 +58,7 @@ def _arguments() -> argparse.Namespace:
     add("--checkpoint", required=True, type=Path, help="of this project's training")
     add("--layout", default="mvtec", choices=get_args(Layout), help="how the benchmark lies on the disk (mvtec)")
     add("--root", required=True, help="folder of the benchmark, or of one category")
-    add("--lists", help="folder of the published train.json, test.json and best matches, to check against and to use")
+    add("--lists", help=LISTS)
     add("--category", nargs="+", help="only these")
     add("--prompts", nargs="+", metavar="FILE.json", help="published oneprompt_seed*.json, one for each repetition")
     add("--protocol", default="exact", choices=get_args(Protocol), help="exact, or as the published evaluator (exact)")

@@ -88,7 +88,7 @@ class Evaluation:
         self.settings = settings
         self.device = device
         self.size = _size(model, settings)
-        found = read_benchmark(settings.layout, settings.root, settings.lists)
+        found = read_benchmark(settings.layout, settings.root, settings.lists, max(self.size))
         self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
         self.categories = _chosen(found, settings)
         self.drawn = _drawn(self.categories, settings, seed)

@@ -3,16 +3,21 @@
     mvtec    root/<category>/train/good, test/good, test/<defect>, ground_truth/<defect>: MVTec AD, GoodsAD; BTAD's
              folders `ok` and `ko` are known too. A mask is named <stem>_mask or <stem>, whatever its suffix
     visa     root/split_csv/1cls.csv (object, split, label, image, mask) and the files it names
-    real-iad root/realiad_jsons/<category>.json and the images in root/realiad_<side> (the smallest side there is)
+    real-iad <category>.json in root/realiad_jsons, or in the folder of that name inside it, or in another one (`lists`):
+             root/realiad_jsons/realiad_jsons_sv has single views; of realiad_jsons_fuiad_0.1 .. 0.4 the training images
+             that are called normal serve as prompts. Images in root/realiad_<side>: of the smallest side that is as
+             large as asked, or of the largest
     lists    the published lists test.json and train.json in root or another folder, and the files they name in root
     folders  root/normal, root/query and, if there are any, root/masks with the queries' names
 
 `root` may also be one category itself (mvtec). Images are png, jpg, jpeg, bmp, tif, tiff or webp, whatever the case of
-the letters, of 8 bits a channel; of a mask any value above 0 counts.
+the letters, of 8 bits a channel; of a mask any value above 0 counts. Test images in a folder `good` or `ok`, whatever
+the case of its letters, are normal, in any other folder defective.
 """
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,7 +30,8 @@ Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
 GOOD = "good"
-NORMAL_FOLDERS = (GOOD, "ok")  # BTAD says ok
+NORMAL_FOLDERS = (GOOD, "ok")  # in any case; BTAD says ok, many a camera's software OK and NG
+REAL_IAD_IMAGES = re.compile(r"realiad_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -59,11 +65,14 @@ class Category:
         return path.relative_to(self.root).as_posix()
 
 
-def read_benchmark(layout: Layout, root: str | Path, lists: str | Path | None = None) -> tuple[Category, ...]:
+def read_benchmark(
+    layout: Layout, root: str | Path, lists: str | Path | None = None, side_px: int = 1
+) -> tuple[Category, ...]:
     """List the categories under `root` by name, images sorted by path.
 
     With `lists`, the folder of the published test.json and train.json, another layout than `lists` must hold the very
-    images that they name.
+    images that they name; of real-iad it is the folder of its <category>.json. Where a benchmark comes in several sizes
+    (real-iad), the images are at least `side_px` wide, or the largest.
 
     Raises:
         BadRequest: `root` is no folder or not of this layout, or has no such lists.
@@ -74,7 +83,9 @@ def read_benchmark(layout: Layout, root: str | Path, lists: str | Path | None = 
         raise BadRequest(f"{root}: no such folder; wanted a benchmark of layout {layout}")
     if layout == "lists":
         return _read_lists(root, Path(lists or root))
-    read = {"mvtec": _read_mvtec, "visa": _read_visa, "real-iad": _read_real_iad, "folders": _read_folders}[layout]
+    if layout == "real-iad":
+        return _read_real_iad(root, Path(lists) if lists else None, side_px)
+    read = {"mvtec": _read_mvtec, "visa": _read_visa, "folders": _read_folders}[layout]
     categories = read(root)
     if lists is not None:
         check_against_lists(categories, Path(lists))
@@ -124,14 +135,14 @@ def _is_category(folder: Path) -> bool:
 
 
 def _mvtec_category(folder: Path) -> Category:
-    normals = [path for name in NORMAL_FOLDERS for path in _images(folder / "train" / name)]
+    normals = [path for part in _folders(folder / "train") if _is_normal(part.name) for path in _images(part)]
     queries = [query for defect in _folders(folder / "test") for query in _mvtec_queries(folder, defect.name)]
     return _category(folder.name, normals, queries, folder.parent, folder / "train" / GOOD, folder / "test")
 
 
 def _mvtec_queries(folder: Path, defect: str) -> Iterator[Query]:
     images = _images(folder / "test" / defect)
-    if defect in NORMAL_FOLDERS:
+    if _is_normal(defect):
         yield from (Query(path, None, GOOD) for path in images)
         return
     truth = folder / "ground_truth" / defect
@@ -163,11 +174,15 @@ def _read_visa(root: Path) -> tuple[Category, ...]:
     return _of_entries(root, path, entries)
 
 
-def _read_real_iad(root: Path) -> tuple[Category, ...]:
-    files = sorted((root / "realiad_jsons").glob("*.json"))
-    sides = sorted(root.glob("realiad_[0-9]*"), key=lambda folder: int(folder.name.removeprefix("realiad_")))
+def _read_real_iad(root: Path, lists: Path | None, side_px: int) -> tuple[Category, ...]:
+    outer = root / "realiad_jsons"
+    folders = [outer, outer / "realiad_jsons"] if lists is None else [lists]
+    files = next(filter(None, (sorted(folder.glob("*.json")) for folder in folders)), [])
+    sides = {int(found[1]): path for path in _folders(root) if (found := REAL_IAD_IMAGES.fullmatch(path.name))}
     if not files or not sides:
-        raise BadRequest(f"{root}: wanted realiad_jsons/<category>.json and realiad_<side> with the images")
+        where = lists or "realiad_jsons or realiad_jsons/realiad_jsons"
+        raise BadRequest(f"{root}: wanted <category>.json in {where}, and realiad_<side> with the images")
+    images = sides[min((side for side in sides if side >= side_px), default=max(sides))]
     categories: list[Category] = []
     for path in files:
         said = _json(path, path.read_text())
@@ -186,7 +201,7 @@ def _read_real_iad(root: Path) -> tuple[Category, ...]:
             ]
         except (KeyError, TypeError) as error:
             raise BadRequest(f"{path}: not a list of Real-IAD ({type(error).__name__}: {error})") from None
-        categories += _of_entries(sides[0], path, entries)
+        categories += _of_entries(images, path, entries)
     return tuple(categories)
 
 
@@ -258,7 +273,7 @@ def read_folders(normal: Path, query: Path, masks: Path | None = None, name: str
     queries = []
     for path in images:
         stem = path.relative_to(query).with_suffix("").as_posix()
-        good = path.parent != query and path.parent.name in NORMAL_FOLDERS
+        good = path.parent != query and _is_normal(path.parent.name)
         defect = GOOD if good else path.parent.name if path.parent != query else "query"
         queries.append(Query(path, None if good or masks is None else _mask_of(path, stem, named, masks), defect))
     if masks is None and queries and all(query.is_anomalous for query in queries):
@@ -278,6 +293,10 @@ def _category(
     if not category.queries:
         raise Failure(f"{of_queries}: no test image of {name}; wanted {WANTED}")
     return category
+
+
+def _is_normal(folder: str) -> bool:
+    return folder.lower() in NORMAL_FOLDERS
 
 
 def _json(path: Path, text: str) -> Any:

@@ -155,6 +155,19 @@ def test_without_masks_there_are_image_scores_only(tmp_path):
     assert np.isnan([row.scores.p_auroc, row.scores.p_ap, row.scores.p_f1max, row.scores.aupro]).all()
 
 
+def test_the_benchmark_is_asked_for_images_of_the_size_they_are_looked_at(root, monkeypatch):
+    asked = []
+
+    def read(layout, root, lists, side_px):
+        asked.append(side_px)
+        return read_benchmark(layout, root, lists)
+
+    monkeypatch.setattr("model.benchmark.evaluation.read_benchmark", read)
+    Evaluation(Network(), settings(root), 0, CPU)
+    Evaluation(Network(), settings(root, size_px=[128, 96]), 0, CPU)
+    assert asked == [64, 128]
+
+
 def test_a_limit_keeps_every_kind(root):
     outcome = evaluate(root, limit=3)
     assert row_of(outcome).images == 3

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -151,6 +152,60 @@ def test_real_iad_is_read_by_its_json_from_the_smallest_images(real_iad):
     assert bad.mask_path == real_iad / "realiad_256/audiojack/NG/AK/S0003/c.png"
 
 
+def test_real_iad_s_lists_may_lie_one_folder_deeper_as_they_are_unpacked(real_iad):
+    flat = read_benchmark("real-iad", real_iad)
+    (real_iad / "realiad_jsons").rename(real_iad / "unpacked")
+    (real_iad / "realiad_jsons").mkdir()
+    (real_iad / "unpacked").rename(real_iad / "realiad_jsons/realiad_jsons")
+    assert read_benchmark("real-iad", real_iad) == flat
+
+
+def test_other_lists_of_real_iad_are_named_by_their_folder(real_iad):
+    said = json.loads((real_iad / "realiad_jsons/audiojack.json").read_text())
+    said["test"] = said["test"][1:]
+    single = real_iad / "realiad_jsons/realiad_jsons_sv"
+    single.mkdir()
+    (single / "audiojack.json").write_text(json.dumps(said))
+    (category,) = read_benchmark("real-iad", real_iad, single)
+    assert [query.defect for query in category.queries] == ["AK"]
+    assert len(read_benchmark("real-iad", real_iad)[0].queries) == 2
+    with pytest.raises(BadRequest, match=r"wanted <category>\.json in .*realiad_jsons_fuiad_0\.1, and realiad_<side>"):
+        read_benchmark("real-iad", real_iad, real_iad / "realiad_jsons/realiad_jsons_fuiad_0.1")
+
+
+@pytest.mark.parametrize(
+    ("side_px", "folder"), [(1, 256), (256, 256), (288, 512), (512, 512), (513, 1024), (2048, 1024)]
+)
+def test_of_real_iad_s_sizes_the_smallest_is_taken_that_need_not_be_enlarged(real_iad, side_px, folder):
+    for side in (512, 1024):
+        shutil.copytree(real_iad / "realiad_256", real_iad / f"realiad_{side}", dirs_exist_ok=True)
+    (real_iad / "realiad_512.zip").touch()
+    (real_iad / "realiad_raw").mkdir()
+    (category,) = read_benchmark("real-iad", real_iad, None, side_px)
+    assert category.normals == (real_iad / f"realiad_{folder}/audiojack/OK/S0001/a.jpg",)
+
+
+@pytest.mark.parametrize(("normal", "defective"), [("OK", "NG"), ("Good", "Bad"), ("ok", "ng"), ("GOOD", "Cut")])
+def test_normal_folders_are_known_in_any_case_of_their_letters(tmp_path, normal, defective):
+    write(tmp_path / f"nut/train/{normal}/0.png")
+    write(tmp_path / f"nut/test/{normal}/1.png")
+    write(tmp_path / f"nut/test/{defective}/2.png")
+    write(tmp_path / f"nut/ground_truth/{defective}/2.png")
+    (category,) = read_mvtec(tmp_path)
+    by_name = read_folders(tmp_path / "nut/train", tmp_path / "nut/test")
+    for found in (category, by_name):
+        assert {query.path.name: query.defect for query in found.queries} == {"1.png": GOOD, "2.png": defective}
+        assert [path.name for path in found.normals] == ["0.png"]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.TIFF", "a.webp"])
+def test_images_of_tif_and_webp_are_seen(tmp_path, name):
+    write(tmp_path / "normal/a.png")
+    write(tmp_path / "query/good" / name)
+    (category,) = read_benchmark("folders", tmp_path)
+    assert [query.path.name for query in category.queries] == [name]
+
+
 def test_the_published_lists_say_what_the_folders_do(root, tmp_path_factory):
     folder = lists_of(root, tmp_path_factory.mktemp("lists") / "MVTec-AD")
     assert read_benchmark("lists", root, folder) == read_mvtec(root) == read_benchmark("mvtec", root, folder)
@@ -216,7 +271,7 @@ def test_a_wrong_folder_is_one_line_that_says_what_was_wanted(root, change, erro
     ("layout", "message"),
     [
         ("visa", r"split_csv/1cls\.csv: cannot be read \(No such file or directory\); wanted VisA's split"),
-        ("real-iad", r"wanted realiad_jsons/<category>\.json and realiad_<side>"),
+        ("real-iad", r"wanted <category>\.json in realiad_jsons or realiad_jsons/realiad_jsons, and realiad_<side>"),
         ("lists", r"train\.json: no such file; wanted the published lists"),
         ("folders", r"found nut, screw; wanted the folders normal and query"),
     ],
