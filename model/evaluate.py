@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from configs.errors import BadRequest, run
 from configs.evaluate import Evaluate, Variant
 from model.benchmark import Evaluation, Layout, Protocol
+from model.inference import open_device
 from model.metauas import MetaUAS
 from model.report import in_short, write_report
 
@@ -40,8 +41,8 @@ VARIANTS = (
 def main() -> None:
     """Score a checkpoint as the command line says."""
     args = _arguments()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     settings = _settings(args)
+    device = open_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = MetaUAS.from_checkpoint(args.checkpoint).to(device)
     outcome = Evaluation(model, settings, args.seed, device).run()
     folder = args.out.with_suffix("")
@@ -65,12 +66,13 @@ def _arguments() -> argparse.Namespace:
     add("--variant", nargs="+", default=["one"], choices=get_args(Variant), help=VARIANTS)
     add("--shots", type=int, default=1, help="prompts a query (1)")
     add("--shots-mean", default="maps", choices=("maps", "features"), help="what several shots are averaged by (maps)")
-    add("--seeds", type=int, default=1, help="how often the prompts are drawn (1; paper: 5)")
+    add("--seeds", type=int, default=1, help="how often the prompts are drawn (1; paper: 5), without --prompts")
     add("--seed", type=int, default=0, help="of the draws (0)")
     add("--size", type=int, nargs="+", help="side, or height and width, in pixels (as trained)")
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")
     add("--batch-size", type=int, default=16, help="queries at a time (16)")
+    add("--device", help="cpu or cuda (cuda where there is one)")
     add("--sheet-rows", type=int, default=4, help="rows of a picture sheet (4)")
     add("--out", required=True, type=Path, help="metrics.json; the rest goes into a folder of its name")
     return parser.parse_args()
@@ -79,6 +81,9 @@ def _arguments() -> argparse.Namespace:
 def _settings(args: argparse.Namespace) -> Evaluate:
     if not args.out.suffix:
         raise BadRequest(f"--out {args.out}: wanted a file such as {args.out}.json; the folder {args.out} is made too")
+    read = [args.checkpoint, *map(Path, args.prompts or ()), *map(Path, filter(None, [args.clip_weights]))]
+    if args.out.resolve() in [path.resolve() for path in read]:
+        raise BadRequest(f"--out {args.out}: would be written over a file that is read; pass another name")
     values = {
         "layout": args.layout,
         "root": args.root,

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from configs.errors import run
+from configs.errors import BadRequest, run
 from model.inference import square_size, write_onnx
 from model.metauas import MetaUAS
 
@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file")
     parser.add_argument("--shared-prompt", action="store_true", help="one prompt for all queries of a batch")
     args = parser.parse_args(argv)
+    if args.out.resolve() == args.checkpoint.resolve():
+        raise BadRequest(f"--out {args.out}: would be written over the checkpoint; pass another name")
     network = MetaUAS.from_checkpoint(args.checkpoint)
     size = args.size or square_size(network)
     difference = write_onnx(network, args.out, size, shared_prompt=args.shared_prompt)

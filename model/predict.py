@@ -3,16 +3,22 @@
     python -m model.predict --checkpoint best.ckpt --prompt normal.png --query q.png --out heat.png
     python -m model.predict --checkpoint metauas.onnx --prompt normal.png --query 'line/*.png' --out heat --npy --json
 
-`--prompt` and `--query` take files, folders and globs. Images are stretched bilinearly to the network's size, corners
-on corners, as the published protocol does. For one query --out may be a file; otherwise it is a folder, in which maps
-lie as the queries do below their common folder. A heat map's colours run from 0 to 1, the probability of a change.
+`--prompt` and `--query` take files, folders and globs; a name that exists is taken as it is, whatever brackets are in
+it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does. For one
+query --out may be a file; otherwise it is a folder, in which maps lie as the queries do below their common folder. A
+heat map's colours run from 0 to 1, the probability of a change.
+
+A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
+end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
+end scores.json holds them all and takes its place; after a kill the lines are what was done.
 """
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from glob import glob
-from os.path import commonpath
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import get_args
 
@@ -21,19 +27,20 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure, run
-from model.benchmark import SUFFIXES, read_image
-from model.inference import Predictor, Speed, Together, open_engine, stretch, to_batch
+from model.benchmark import read_image
+from model.inference import Predictor, Speed, Together, find_images, name_outputs, open_engine, stretch, to_batch
 from pipeline.arrays import Image
 from pipeline.progress import track
 
 Map = npt.NDArray[np.float32]
 OVERLAY_OPACITY = 0.5
+NAMED_FAILURES = 3  # in a line; the rest are counted
 
 
 def predict(
     compare: Predictor, paths: Sequence[Path], size: tuple[int, int], batch_size: int, *, own_size: bool = False
-) -> Iterator[tuple[Path, Image, Map]]:
-    """Yield path, image and map float32 in [0, 1] of each query, in order.
+) -> Iterator[tuple[Path, tuple[Image, Map] | Failure]]:
+    """Yield each query's path with its image and map, float32 in [0, 1], or with why there is none, in order.
 
     Args:
         compare: of `torch_compare` or `onnx_compare`.
@@ -41,20 +48,13 @@ def predict(
         size: (H, W) at which they are compared.
         batch_size: queries at a time.
         own_size: maps are stretched to their image's own size; otherwise image and map are of `size`.
-
-    Raises:
-        Failure: an image cannot be read.
     """
     for start in range(0, len(paths), batch_size):
-        some = paths[start : start + batch_size]
-        images = [read_image(path) for path in some]
-        batch = to_batch(images, size)
-        for path, image, stretched, found in zip(some, images, batch, compare(batch).float(), strict=True):
-            if own_size:
-                height, width = image.shape[:2]
-                yield path, image, stretch(found[None], (height, width))[0, 0].numpy()
-            else:
-                yield path, (stretched * 255).round().byte().permute(1, 2, 0).numpy(), found[0].numpy()
+        some = [(path, _read(path)) for path in paths[start : start + batch_size]]
+        maps = _maps(compare, [image for _, image in some if not isinstance(image, Failure)], size, own_size=own_size)
+        for path, image in some:
+            found = image if isinstance(image, Failure) else next(maps)
+            yield path, found or Failure(f"{path}: the anomaly map holds NaN or infinity; wanted numbers")
 
 
 def heat_map(probability: Map, image: Image | None = None) -> Image:
@@ -66,66 +66,29 @@ def heat_map(probability: Map, image: Image | None = None) -> Image:
     return colours.astype(np.uint8, copy=False)
 
 
-def find_images(wanted: Sequence[str]) -> list[Path]:
-    """The image files that are named, lie in a named folder (not below it) or match a glob; each once, in order.
-
-    Raises:
-        BadRequest: one of `wanted` gives no image.
-    """
-    found: dict[Path, None] = {}
-    for name in wanted:
-        paths = sorted(Path(name).iterdir()) if Path(name).is_dir() else [Path(name)]
-        if not Path(name).exists():
-            paths = [Path(match) for match in sorted(glob(name, recursive=True))]  # noqa: PTH207  # absolute globs, too
-        images = [path for path in paths if path.is_file() and path.suffix.lower() in SUFFIXES]
-        if not images:
-            raise BadRequest(f"{name}: no image there; wanted a file, folder or glob of {', '.join(sorted(SUFFIXES))}")
-        found |= dict.fromkeys(images)
-    return list(found)
-
-
-def name_outputs(queries: Sequence[Path], out: Path) -> list[Path]:
-    """Where each query's heat map goes: `out` itself if it is a .png, else below it as the queries lie.
-
-    Raises:
-        BadRequest: a file for several queries, two queries of one name, or a map in the place of a query.
-    """
-    if out.suffix.lower() == ".png":
-        if len(queries) > 1:
-            raise BadRequest(f"--out {out}: one file for {len(queries)} queries; pass a folder")
-        outputs = [out]
-    else:
-        common = Path(commonpath([path.parent.absolute() for path in queries]))
-        outputs = [out / path.absolute().relative_to(common).with_suffix(".png") for path in queries]
-    sources = {path.resolve() for path in queries}
-    for output in outputs:
-        if output.resolve() in sources or outputs.count(output) > 1:
-            fault = "would be written over a query" if output.resolve() in sources else "is the map of two queries"
-            raise BadRequest(f"--out {out}: {output} {fault}; pass another folder, or fewer queries")
-    return outputs
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring."""
     args = _parser().parse_args(argv)
     if args.batch_size < 1:
         raise BadRequest(f"--batch-size is {args.batch_size}; wanted 1 or more")
     prompts, queries = find_images(args.prompt), find_images(args.query)
-    outputs = name_outputs(queries, args.out)
+    outputs = name_outputs(queries, prompts, args.out)
+    _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
     compare, size = open_engine(args.checkpoint, prompts, args.size, args.together, speed, args.batch_size)
-    scores = {}
     results = predict(compare, queries, size, args.batch_size, own_size=args.own_size)
-    for (path, image, found), output in zip(track(results, "predict", len(queries)), outputs, strict=True):
-        _write_png(output, heat_map(found, image if args.overlay else None))
-        if args.npy:
-            np.save(output.with_suffix(".npy"), found)
-        scores[str(path)] = {"score": float(found.max()), "map": str(output)}
-    if args.json:
-        folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
-        said = {"size": list(size), "prompts": [str(path) for path in prompts], "queries": scores}
-        (folder / "scores.json").write_text(json.dumps(said, indent=1) + "\n")
-    if len(scores) == 1:
+    folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
+    lines = folder / "scores.jsonl" if args.json else None
+    scores, failed = _write_maps(zip(track(results, "predict", len(queries)), outputs, strict=True), lines, args)
+    if lines:
+        said = {"size": list(size), "prompts": [str(path) for path in prompts], "queries": scores, "failed": failed}
+        _write(folder / "scores.json", (json.dumps(said, indent=1) + "\n").encode())
+        lines.unlink(missing_ok=True)
+    if failed:
+        named = "; ".join(list(failed.values())[:NAMED_FAILURES])
+        more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
+        raise Failure(f"predict: {len(failed)} of {len(queries)} queries have no map: {named}{more}")
+    if len(queries) == 1:
         print(f"score {next(iter(scores.values()))['score']:.4f} (largest probability of a change)")
     return 0
 
@@ -152,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--overlay", action="store_true", help="draw the heat map over the image")
     parser.add_argument("--own-size", action="store_true", help="maps at each image's own size")
     parser.add_argument("--npy", action="store_true", help="also write each map as float32, beside the PNG")
-    parser.add_argument("--json", action="store_true", help="also write scores.json: the largest probability of each")
+    parser.add_argument(
+        "--json", action="store_true", help="also write the largest probability of each: scores.jsonl, then scores.json"
+    )
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time (default: 8)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
@@ -160,10 +125,87 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_png(path: Path, image: Image) -> None:
+def _read(path: Path) -> Image | Failure:
     try:
+        return read_image(path)
+    except Failure as failure:
+        return failure
+
+
+def _maps(
+    compare: Predictor, images: Sequence[Image], size: tuple[int, int], *, own_size: bool
+) -> Iterator[tuple[Image, Map] | None]:
+    """Each image with its map, or None where that is no number."""
+    if not images:
+        return
+    batch = to_batch(images, size)
+    for image, stretched, found in zip(images, batch, compare(batch).float(), strict=True):
+        if not found.isfinite().all():
+            yield None
+        elif own_size:
+            height, width = image.shape[:2]
+            yield image, stretch(found[None], (height, width))[0, 0].numpy()
+        else:
+            yield (stretched * 255).round().byte().permute(1, 2, 0).numpy(), found[0].numpy()
+
+
+def _warn_of_prompts_among(queries: Sequence[Path], prompts: Sequence[Path]) -> None:
+    known = {path.resolve() for path in prompts}
+    same = [str(path) for path in queries if path.resolve() in known]
+    if same:
+        named = ", ".join(same[:NAMED_FAILURES]) + (", .." if len(same) > NAMED_FAILURES else "")
+        print(f"warning: {len(same)} of {len(queries)} queries are prompts, too: {named}", file=sys.stderr)
+
+
+def _write_maps(
+    results: Iterable[tuple[tuple[Path, tuple[Image, Map] | Failure], Path]],
+    lines: Path | None,
+    args: argparse.Namespace,
+) -> tuple[dict[str, dict[str, float | str]], dict[str, str]]:
+    """Write each map where it belongs, and of each query a line to `lines`: scores and failures by query."""
+    scores: dict[str, dict[str, float | str]] = {}
+    failed: dict[str, str] = {}
+    if lines:
+        _write(lines, b"")
+    for (path, found), output in results:
+        if isinstance(found, Failure):
+            failed[str(path)] = str(found)
+            line: dict[str, float | str] = {"error": str(found)}
+        else:
+            image, shown = found
+            _write(output, _png(heat_map(shown, image if args.overlay else None)))
+            if args.npy:
+                _write(output.with_suffix(".npy"), _npy(shown))
+            line = scores[str(path)] = {"score": float(shown.max()), "map": str(output)}
+        if lines:
+            with _writing(lines), lines.open("a") as file:
+                file.write(json.dumps({"query": str(path), **line}) + "\n")
+    return scores, failed
+
+
+def _png(image: Image) -> bytes:
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
+def _npy(shown: Map) -> bytes:
+    stored = BytesIO()
+    np.save(stored, shown)
+    return stored.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    aside = path.with_name(f"{path.name}.partial")
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
+        aside.write_bytes(content)
+        aside.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}") from None
 

@@ -1,6 +1,6 @@
 """Two methods without training, to be printed beside the network: what a score is worth shows against them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,7 @@ def patchcore(encode: Encode, levels: Sequence[int] = PATCHCORE_LEVELS) -> Metho
     """
 
     def look(prompts: Tensor) -> Compare:
-        features = _pick(encode(prompts.flatten(0, 1)), levels)
-        memory = [patches_of_all(patches(level), len(prompts)) for level in features]
+        memory = memory_of(_pick(encode(shot), levels) for shot in prompts)
 
         def compare(queries: Tensor) -> Tensor:
             maps = [
@@ -49,10 +48,9 @@ def patches(features: Tensor) -> Tensor:
     return F.normalize(features.flatten(2), dim=1)
 
 
-def patches_of_all(patches: Tensor, shots: int) -> Tensor:
-    """One memory (B, C, K n) of the patches (K B, C, n) of K prompts for each of B queries, the shots outermost."""
-    one_shot = patches.chunk(shots)  # K x (B, C, n)
-    return torch.cat(one_shot, dim=2)
+def memory_of(shots: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+    """One memory a level, (B, C, K n), of all patches of K shots, whose levels are (B, C, h, w) with n = h w each."""
+    return [torch.cat([patches(level) for level in levels], dim=2) for levels in zip(*shots, strict=True)]
 
 
 def distance(features: Tensor, memory: Tensor) -> Tensor:

@@ -264,6 +264,10 @@ class Evaluation:
             notes.append(
                 f"{VARIANT_NAMES['pool']}: the category is not told; the best match of all categories' prompts."
             )
+        queries = {query.path.resolve() for category in self.categories for query in category.queries}
+        shown = {path for drawn in self.drawn for prompts in drawn.values() for path in prompts}
+        if same := sorted(str(path) for path in shown if path.resolve() in queries):
+            notes.append(f"{len(same)} of {len(shown)} prompts are queries, too, such as {same[0]}.")
         if settings.limit:
             notes.append(f"At most {settings.limit} queries a category: not comparable with whole benchmarks.")
         return notes
@@ -309,6 +313,11 @@ def _drawn(categories: Sequence[Category], settings: Evaluate, seed: int) -> lis
         if settings.shots != 1:
             raise BadRequest(
                 f"evaluate.shots = {settings.shots}, but a file of prompts names one image a category; drop one"
+            )
+        if settings.seeds != 1:
+            raise BadRequest(
+                f"evaluate.seeds = {settings.seeds}, but evaluate.prompts names {len(settings.prompts)} files, one for"
+                " each repetition; set seeds to 1, or leave the files out"
             )
         return [read_prompts(Path(path), categories) for path in settings.prompts]
     return [

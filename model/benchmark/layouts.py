@@ -3,7 +3,7 @@
     mvtec    root/<category>/train/good, test/good, test/<defect>, ground_truth/<defect>: MVTec AD, GoodsAD; BTAD's
              folders `ok` and `ko` are known too. A mask is named <stem>_mask or <stem>, whatever its suffix
     visa     root/split_csv/1cls.csv (object, split, label, image, mask) and the files it names
-    real-iad <category>.json in root/realiad_jsons, or in the folder of that name inside it, or in another one (`lists`):
+    real-iad <category>.json in root/realiad_jsons, or in the folder of that name inside it, or in `lists`:
              root/realiad_jsons/realiad_jsons_sv has single views; of realiad_jsons_fuiad_0.1 .. 0.4 the training images
              that are called normal serve as prompts. Images in root/realiad_<side>: of the smallest side that is as
              large as asked, or of the largest

@@ -32,11 +32,14 @@ class EncodeOnce:
 
 
 def network_method(model: MetaUAS, encode: Encode | None = None, how: How = "maps") -> Method:
-    """The trained network as a method: probability of a change in [0, 1]; `how` several prompts are averaged."""
+    """The trained network as a method: probability of a change in [0, 1]; `how` several prompts are averaged.
+
+    Of a prompt the aligned levels are kept: the others take seven times as much memory, and nothing looks at them.
+    """
     encode = encode or model.encode
 
     def look(prompts: Tensor) -> Compare:
-        features = [tuple(encode(shot)) for shot in prompts]
+        features = [tuple(encode(shot))[model.unaligned :] for shot in prompts]
         return lambda queries: compare_many(model, features, tuple(encode(queries)), how).squeeze(1)
 
     return look

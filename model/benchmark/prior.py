@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.benchmark.baselines import distance, enlarge, patches, patches_of_all
+from model.benchmark.baselines import distance, enlarge, memory_of
 from model.benchmark.methods import Compare, Method
 from model.encoders import WINDOWS, VisualPrior
 
@@ -26,7 +26,7 @@ def visual_prior(clip: VisualPrior) -> Method:
     """The prior as a method, in [0, 1]."""
 
     def look(prompts: Tensor) -> Compare:
-        memory = [patches_of_all(patches(level), len(prompts)) for level in clip(prompts.flatten(0, 1))]
+        memory = memory_of(clip(shot) for shot in prompts)
 
         def compare(queries: Tensor) -> Tensor:
             *windows, whole = (distance(features, own) / 2 for features, own in zip(clip(queries), memory, strict=True))

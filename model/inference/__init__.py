@@ -1,12 +1,16 @@
-"""A network, or its ONNX file, with its prompts as one function of queries."""
+"""A network, or its ONNX file, with its prompts as one function of queries, and the files of these."""
 
-from model.inference.engine import Predictor, Speed, Together, open_engine, stretch, to_batch
+from model.inference.engine import Predictor, Speed, Together, open_device, open_engine, stretch, to_batch
+from model.inference.files import find_images, name_outputs
 from model.inference.onnx_file import square_size, write_onnx
 
 __all__ = [
     "Predictor",
     "Speed",
     "Together",
+    "find_images",
+    "name_outputs",
+    "open_device",
     "open_engine",
     "square_size",
     "stretch",

@@ -1,7 +1,8 @@
 """A network, or the ONNX file of one, with its prompts: a function of queries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -36,16 +37,18 @@ def to_batch(images: Sequence[Image], size: tuple[int, int]) -> Tensor:
     return torch.stack([torch.from_numpy(resize_image(image, size, "paper")).permute(2, 0, 1) for image in images])
 
 
-def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: Speed, batch_size: int) -> Predictor:
-    """Predictor queries with `prompts` float32 (k, 3, H, W), encoded once; `network` is changed to its fast form.
+def torch_compare(
+    network: MetaUAS, prompts: Iterable[Tensor], together: Together, speed: Speed, batch_size: int
+) -> Predictor:
+    """Compare queries with `prompts`, encoded once; `network` is changed to its fast form.
 
     Args:
         network: in evaluation mode.
-        prompts: normal images.
+        prompts: normal images, float32 (3, H, W) in [0, 1], taken a batch at a time.
         together: of several prompts, whether their "maps" or aligned "features" are averaged, or each query takes the
             "best", the most similar.
         speed: device and precision.
-        batch_size: of encoding the prompts.
+        batch_size: prompts encoded together.
     """
     device = torch.device(speed.device)
     network = for_inference(network.to(device))
@@ -55,7 +58,7 @@ def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: 
     precision = torch.autocast(device.type, torch.bfloat16, enabled=speed.bf16)
     with torch.inference_mode(), precision:
         pool = PromptPool.build(network, prompts, batch_size=batch_size) if together == "best" else None
-        features = [] if pool else [network.encode(prompt[None].to(device)) for prompt in prompts]
+        features = [] if pool else _encoded(network, prompts, batch_size, device)
 
     @torch.inference_mode()
     def run_network(queries: Tensor) -> Tensor:
@@ -68,8 +71,10 @@ def torch_compare(network: MetaUAS, prompts: Tensor, together: Together, speed: 
     return run_network
 
 
-def onnx_compare(path: Path, prompts: Tensor, together: Together) -> Predictor:
+def onnx_compare(path: Path, prompts: Sequence[Tensor], together: Together) -> Predictor:
     """As `torch_compare`, by a file of `model.export`; several prompts only by mean of maps.
+
+    The file encodes the prompts each time anew, so they stay in memory as images.
 
     Raises:
         BadRequest: other use of several prompts, or no such file.
@@ -82,7 +87,7 @@ def onnx_compare(path: Path, prompts: Tensor, together: Together) -> Predictor:
     def run_file(queries: Tensor) -> Tensor:
         maps = []
         for prompt in prompts:
-            sides = prompt.expand(1 if shared else len(queries), -1, -1, -1)
+            sides = prompt.expand(1 if shared else len(queries), -1, -1, -1)  # (3, H, W) -> (B, 3, H, W)
             maps.append(opened.run(None, {"prompt": sides.numpy(), "query": queries.numpy()})[0])
         return torch.from_numpy(np.mean(maps, axis=0))
 
@@ -100,7 +105,7 @@ def open_engine(
         side: in pixels, of the square that images are stretched to; None: the network's own.
         together: see `torch_compare`.
         speed: device and precision; an ONNX file knows the CPU and float32 only.
-        batch_size: of encoding the prompts.
+        batch_size: prompts read and encoded together.
 
     Returns:
         The comparison, and the size (H, W) that it works at.
@@ -117,22 +122,44 @@ def open_engine(
         height, width = open_onnx(path).get_inputs()[1].shape[2:]
         if side not in (None, height):
             raise BadRequest(f"--size {side}: {path} is for {height} x {width} px; leave it out, or export again")
-        return onnx_compare(path, to_batch([read_image(p) for p in prompts], (height, width)), together), (
-            height,
-            width,
-        )
+        return onnx_compare(path, list(_read(prompts, (height, width))), together), (height, width)
     if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
         raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
-    try:
-        torch.empty(0, device=speed.device)
-    except (RuntimeError, AssertionError) as error:
-        raise BadRequest(f"--device {speed.device}: {str(error).splitlines()[0]}") from None
+    open_device(speed.device)
     network = MetaUAS.from_checkpoint(path)
     size = (side, side) if side else network.size or (square_size(network),) * 2
-    images = to_batch([read_image(prompt) for prompt in prompts], size)
-    return torch_compare(network, images, together, speed, batch_size), size
+    return torch_compare(network, _read(prompts, size), together, speed, batch_size), size
+
+
+def open_device(name: str) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise BadRequest(f"--device {name}: {str(error).splitlines()[0]}") from None
 
 
 def stretch(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, corners on corners, as their images were (`resize_image`)."""
     return F.interpolate(images, size, mode="bilinear", align_corners=True)
+
+
+def _read(paths: Iterable[Path], size: tuple[int, int]) -> Iterator[Tensor]:
+    """Images one by one, float32 (3, H, W) in [0, 1] at `size` = (H, W)."""
+    return (to_batch([read_image(path)], size)[0] for path in paths)
+
+
+def _encoded(
+    network: MetaUAS, prompts: Iterable[Tensor], batch_size: int, device: torch.device
+) -> list[tuple[Tensor, ...]]:
+    """The aligned levels of each prompt, (1, C, h, w); the others, the largest, are given back a batch at a time."""
+    rest = iter(prompts)
+    features: list[tuple[Tensor, ...]] = []
+    while batch := list(islice(rest, batch_size)):
+        levels = network.encode(torch.stack(batch).to(device))[network.unaligned :]
+        features += zip(*(level.chunk(len(batch)) for level in levels), strict=True)
+    return features

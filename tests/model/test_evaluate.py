@@ -57,7 +57,9 @@ def test_one_command_writes_scores_tables_pictures_and_page(evaluate, tmp_path, 
 def test_both_protocols_score_what_is_asked_at_the_asked_size(evaluate, tmp_path):
     for protocol in ("exact", "paper"):
         out = tmp_path / f"{protocol}.json"
-        evaluate("--protocol", protocol, "--category", "plate", "--limit", 4, "--size", 64, "--out", out)
+        evaluate(
+            "--protocol", protocol, "--category", "plate", "--limit", 4, "--size", 64, "--device", "cpu", "--out", out
+        )
         assert set(json.loads(out.read_text())["benchmark"]) == {"plate", "mean"}
         assert f"Protocol {protocol} at 64 x 64 px" in (out.with_suffix("") / "table.md").read_text()
 
@@ -71,6 +73,12 @@ def test_both_protocols_score_what_is_asked_at_the_asked_size(evaluate, tmp_path
         (["--out", "m.json", "--category", "cup"], r"no category cup; there are bowl, plate"),
         (["--out", "m.json", "--layout", "visa"], r"1cls\.csv: cannot be read"),
         (["--out", "m.json", "--checkpoint", "gone.ckpt"], r"gone\.ckpt: no such checkpoint"),
+        (["--out", "m.json", "--device", "abacus"], r"--device abacus: "),
+        (["--out", "p.json", "--prompts", "./p.json"], r"--out p\.json: would be written over a file that is read"),
+        (
+            ["--out", "m.json", "--prompts", "p.json", "--seeds", "5"],
+            r"evaluate\.seeds = 5, but evaluate\.prompts names",
+        ),
     ],
 )
 def test_a_wrong_request_is_one_line_with_status_2(evaluate, options, message):

@@ -1,18 +1,19 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, Failure
 from model.inference.engine import to_batch
 from model.inference.onnx_file import write_onnx
 from model.metauas.few_shot import compare_many
 from model.metauas.network import MetaUAS
-from model.predict import find_images, heat_map, main, name_outputs
+from model.predict import heat_map, main
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
 from tests.model.lively import lively
@@ -146,6 +147,7 @@ def test_images_are_stretched_with_corners_on_corners():
         ([], {"out": "one.png"}, "one file for 3 queries; pass a folder"),
         ([], {"out": "query", "query": "query/good/0.png"}, None),
         ([], {"out": "query/good", "query": "query/good"}, "would be written over a query"),
+        ([], {"out": "normal", "query": "query/good"}, "would be written over a prompt"),
         (["--size", "50"], {}, "--size is 50; wanted a multiple of 32"),
         (["--batch-size", "0"], {}, "--batch-size is 0"),
         (["--device", "abacus"], {}, "--device abacus"),
@@ -162,10 +164,81 @@ def test_a_wrong_request_is_refused_before_anything_is_written(folder, more, cha
     assert sorted(folder.rglob("*")) == before
 
 
-def test_two_queries_of_one_name_are_refused(folder):
-    (folder / "query" / "hole" / "0.jpg").write_bytes((folder / "query" / "hole" / "1.jpg").read_bytes())
-    with pytest.raises(BadRequest, match="is the map of two queries"):
-        name_outputs(find_images([str(folder / "query" / "hole")]), folder / "heat")
+def test_what_cannot_be_read_is_left_out_and_named_at_the_end(folder, network):
+    (folder / "query/good/1.png").write_bytes(b"no image")
+    cv2.imwrite(str(folder / "query/hole/2.png"), np.full((9, 9), 247, np.uint16))
+    message = (
+        r"^predict: 2 of 5 queries have no map: .*good/1\.png: not an image \(8 bytes\); wanted .*;"
+        r" .*hole/2\.png: 16-bit image whose largest value is 247; .*$"
+    )
+    with pytest.raises(Failure, match=message) as caught:
+        call(folder, "--npy", "--json", "--batch-size", "1")
+    assert caught.value.status == 1
+    expected = expected_map(network, folder, "normal/0.png", "query/hole/1.jpg")
+    assert np.abs(np.load(folder / "heat/hole/1.npy") - expected).max() < 1e-4
+    said = json.loads((folder / "heat/scores.json").read_text())
+    assert len(said["queries"]) == 3
+    assert {Path(name).name: reason.partition(": ")[2][:12] for name, reason in said["failed"].items()} == {
+        "1.png": "not an image",
+        "2.png": "16-bit image",
+    }
+
+
+def test_of_many_failures_the_first_are_named(folder):
+    for number in range(5):
+        (folder / f"query/good/broken{number}.png").touch()
+    with pytest.raises(Failure, match=r"5 of 8 queries .*broken0\.png.*broken1\.png.*broken2\.png.*; and 2 more$"):
+        call(folder)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_a_map_that_is_no_number_is_no_picture(folder, monkeypatch, value):
+    def compare(queries):
+        maps = torch.zeros(len(queries), 1, 32, 64)
+        maps[queries.mean(dim=(1, 2, 3)) > 0.9, 0, 3, 4] = value
+        return maps
+
+    cv2.imwrite(str(folder / "query/hole/white.png"), np.full((9, 9, 3), 255, np.uint8))
+    monkeypatch.setattr("model.predict.open_engine", lambda *_: (compare, (32, 64)))
+    with pytest.raises(Failure, match=r"1 of 4 queries .*white\.png: the anomaly map holds NaN or infinity; wanted"):
+        call(folder)
+    assert sorted(path.name for path in (folder / "heat").rglob("*.png")) == ["0.png", "0.png", "1.png"]
+
+
+def test_a_killed_run_leaves_a_line_for_each_map_it_wrote(folder, monkeypatch):
+    def compare(queries):
+        if (queries > 0.99).all():
+            raise KeyboardInterrupt
+        return queries[:, :1]
+
+    cv2.imwrite(str(folder / "query/hole/white.png"), np.full((9, 9, 3), 255, np.uint8))
+    (folder / "query/good/broken.png").touch()
+    monkeypatch.setattr("model.predict.open_engine", lambda *_: (compare, (32, 64)))
+    with pytest.raises(KeyboardInterrupt):
+        call(folder, "--json", "--batch-size", "1")
+    lines = [json.loads(line) for line in (folder / "heat/scores.jsonl").read_text().splitlines()]
+    assert [Path(line["query"]).name for line in lines] == ["0.png", "broken.png", "0.png", "1.jpg"]
+    assert [set(line) for line in lines[:2]] == [{"query", "score", "map"}, {"query", "error"}]
+    assert not (folder / "heat/scores.json").exists()
+    (folder / "query/hole/white.png").unlink()
+    (folder / "query/good/broken.png").unlink()
+    call(folder, "--json")
+    assert len(json.loads((folder / "heat/scores.json").read_text())["queries"]) == 3
+    assert not (folder / "heat/scores.jsonl").exists()
+
+
+def test_what_cannot_be_written_is_one_line(folder):
+    (folder / "heat").write_text("a file where the folder should be")
+    with pytest.raises(Failure, match=r"cannot write .*heat/good/0\.png: Not a directory"):
+        call(folder)
+
+
+def test_a_prompt_among_the_queries_is_told(folder, capsys):
+    call(folder, prompt="query/good/0.png")
+    warned = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert warned == [f"warning: 1 of 3 queries are prompts, too: {folder}/query/good/0.png"]
+    call(folder)
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_the_command_ends_with_one_line_and_a_status(folder):

@@ -77,6 +77,14 @@ def test_every_shot_is_in_patchcores_memory(seed):
         torch.testing.assert_close(own, torch.zeros_like(own), atol=1e-6, rtol=0)
 
 
+def test_patchcore_encodes_its_shots_one_by_one():
+    batches = []
+    patchcore(lambda batch: batches.append(len(batch)) or pyramid(batch))(
+        torch.stack([images(0), images(1), images(2)])
+    )
+    assert batches == [2, 2, 2]
+
+
 def test_patchcore_is_one_minus_the_best_cosine():
     def encode(batch):
         return [batch]  # the pixels are the patches

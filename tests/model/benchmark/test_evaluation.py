@@ -181,6 +181,10 @@ def test_a_limit_keeps_every_kind(root):
         ({"categories": ["bowl"]}, "no category bowl; there are plate"),
         ({"prompts": ["x.json"], "shots": 2}, "shots = 2, but a file of prompts names one image a category"),
         (
+            {"prompts": ["x.json"], "seeds": 5},
+            r"seeds = 5, but evaluate\.prompts names 1 files, .*; set seeds to 1, or",
+        ),
+        (
             {"variants": ["best+clip"]},
             r"best\+clip: no CLIP weights \(evaluate\.clip_weights = None\); download vit_b_16",
         ),
@@ -219,6 +223,24 @@ def test_sheets_show_what_was_scored(root):
         assert strip.truth.any() == strip.label.startswith("spot")
         assert (strip.query[strip.truth] == 255).all()
         assert strip.label.endswith(f"score {strip.map.max():.2f}")
+
+
+def test_a_prompt_that_is_a_query_too_is_told(root, tmp_path_factory):
+    file = tmp_path_factory.mktemp("lists") / "oneprompt_seed1.json"
+    for name, told in (("train/good/000.png", 0), ("test/good/000.png", 1)):
+        file.write_text(json.dumps({"plate": {"filename": f"plate/{name}"}}))
+        notes = evaluate(root, prompts=[str(file)]).notes
+        said = f"1 of 1 prompts are queries, too, such as {root}/plate/{name}."
+        assert notes.count(said) == told
+
+
+def test_of_prompts_a_method_keeps_the_aligned_levels_alone():
+    model = Network()
+    model.unaligned = 2
+    kept = []
+    model.compare = lambda prompt, query: kept.append(prompt) or query[0] - 5
+    network_method(model)(torch.rand(3, 1, 3, 8, 8))(torch.rand(2, 3, 8, 8))
+    assert [len(prompt) for prompt in kept] == [2, 2, 2]
 
 
 def test_an_average_of_methods_is_their_mean():

@@ -55,3 +55,5 @@ def test_a_wrong_request_is_refused(network, tmp_path):
     checkpoint = save_checkpoint(tmp_path / "wide.ckpt", network, size=(32, 64))
     with pytest.raises(BadRequest, match="trained at 32 x 64 px; pass --size"):
         main(["--checkpoint", str(checkpoint), "--out", str(tmp_path / "metauas.onnx")])
+    with pytest.raises(BadRequest, match=r"wide\.ckpt: would be written over the checkpoint"):
+        main(["--checkpoint", str(checkpoint), "--out", str(tmp_path / "x" / ".." / "wide.ckpt")])

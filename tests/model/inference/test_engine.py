@@ -1,0 +1,76 @@
+import gc
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from configs.errors import BadRequest
+from model.inference.engine import Speed, open_device, open_engine, torch_compare
+from model.metauas.network import MetaUAS
+from tests.model.checkpoints import save_checkpoint
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return MetaUAS("test_resnet", decoder_channels=(8, 8, 8, 8), similarity="cosine").eval()
+
+
+@pytest.fixture
+def encoded(network, monkeypatch):
+    """Of each batch that the network encodes, its levels, as long as somebody holds them."""
+    seen, encode = [], network.encode
+
+    def spy(batch):
+        levels = encode(batch)
+        seen.append((len(batch), list(map(weakref.ref, levels))))
+        return levels
+
+    monkeypatch.setattr(network, "encode", spy)
+    return seen
+
+
+def images(count):
+    return torch.rand(count, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("together", ["maps", "features", "best"])
+def test_prompts_are_taken_and_encoded_a_few_at_a_time_and_only_their_aligned_levels_stay(network, encoded, together):
+    taken = []
+
+    def prompts():
+        for image in images(7):
+            taken.append(len(encoded))
+            yield image
+
+    compare = torch_compare(network, prompts(), together, Speed(), batch_size=3)
+
+    gc.collect()
+    assert [size for size, _ in encoded][-3:] == [3, 3, 1]  # before them, the run that shows what can be folded
+    assert [before - taken[0] for before in taken] == [0, 0, 0, 1, 1, 1, 2]
+    assert not any(level() is not None for _, levels in encoded for level in levels[: network.unaligned])
+    assert compare(images(2)).shape == (2, 1, 32, 64)
+
+
+def test_prompts_encoded_together_give_the_maps_of_prompts_encoded_alone(network):
+    alone, together = (torch_compare(network, images(5), "maps", Speed(), size)(images(2)) for size in (1, 5))
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+
+
+def test_no_stack_of_all_prompts_is_made(network, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "best.ckpt", network, size=(32, 64))
+    paths = [tmp_path / f"{number}.png" for number in range(6)]
+    for path in paths:
+        cv2.imwrite(str(path), np.zeros((32, 64, 3), np.uint8))
+    stacked, stack = [], torch.stack
+    monkeypatch.setattr("torch.stack", lambda tensors, *more: stacked.append(len(tensors)) or stack(tensors, *more))
+    open_engine(tmp_path / "best.ckpt", paths, None, "maps", Speed(), 2)
+    assert max(stacked) == 2
+
+
+def test_a_device_that_is_not_there_is_a_wrong_request():
+    assert open_device("cpu") == torch.device("cpu")
+    with pytest.raises(BadRequest, match=r"^--device abacus: "):
+        open_device("abacus")
