@@ -10,7 +10,7 @@ heat map's colours run from 0 to 1, the probability of a change.
 
 A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
 end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
-end scores.json holds them all and takes its place; after a kill the lines are what was done.
+end scores.json holds them all and takes its place; after a kill the lines are what was done, until the next run.
 """
 
 import argparse

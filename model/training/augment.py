@@ -1,7 +1,9 @@
 """Two views of a pair: prompt and query warped and coloured apart, on the batch, on its device (paper, section 3.3).
 
 Draws are apart from what they do: `draw` takes seeds and gives numbers, everything else takes numbers. Strengths and
-the way labels survive two warps follow CYWS (reflection instead of its border of smeared pixels).
+the way labels survive two warps follow CYWS (reflection instead of its border of smeared pixels). CYWS warps images at
+their own size and then stretches them to a square; pairs are stored stretched, so the same angle turns a photograph of
+4:3 by another one here, and shears it a little.
 
 kornia warps. Colours stay here: one matrix a picture is eight times faster on a CPU than kornia's chain of four
 adjustments, and clamps once instead of four times. So do the draws: kornia's come from a batch's common generator, and

@@ -27,6 +27,9 @@ THRESHOLD = 0.5  # of the probability; above it a pixel counts as found
 def validate(network: MetaUAS, batches: Iterable[Batch], augment: Augment, seed: int) -> dict[str, float]:
     """The mean loss, and the pixel AP of all pairs and by kind of change, of batches on the network's device.
 
+    The loss is a mean of batches' means over their valid pixels, each weighted by its pairs: how pairs are batched
+    (`train.device_batch`) moves it a little, and with it a choice of the best epoch by `val_loss`.
+
     Raises:
         Failure: no pair has a changed pixel.
     """
