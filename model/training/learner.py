@@ -3,18 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from configs.train import Train
 from model.fast import with_fast_encoder
 from model.metauas import MetaUAS
 from model.training.augment import Prepared, prepare
+from model.training.devices import Devices
 from model.training.feed import Batch
 from model.training.plan import FOR_NETWORK
 
@@ -45,19 +44,19 @@ class Learner:
         recipe: section `train` of the parameters.
         seed: of the views and of the network's own draws.
         steps: of the whole run, for the schedule.
-        fabric: the devices.
+        devices: those that learn together.
     """
 
-    def __init__(self, network: MetaUAS, recipe: Train, seed: int, steps: int, fabric: Fabric) -> None:
+    def __init__(self, network: MetaUAS, recipe: Train, seed: int, steps: int, devices: Devices) -> None:
         self.network = network
         self.recipe = recipe
         self.seed = seed
         self.steps = steps
-        self.fabric = fabric
+        self.devices = devices
         self._forward: Callable[[Tensor, Tensor], Tensor] = network
         if recipe.compile:
             self._forward = torch.compile(network)
-        elif fabric.device.type == "cpu" and recipe.precision == 32 and network.encoder.frozen:
+        elif devices.device.type == "cpu" and recipe.precision == 32 and network.encoder.frozen:
             # What is learned is the same but for rounding; a CPU spends a fifth of a step in the encoder otherwise.
             self._forward = with_fast_encoder(network)
         self._learnable = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -81,49 +80,54 @@ class Learner:
             step: of the whole run, from 0.
         """
         # The network's own draws (dropout) depend on the place in the run, so a resumed run repeats them.
-        key = [self.seed, epoch, number, FOR_NETWORK + self.fabric.global_rank]
+        key = [self.seed, epoch, number, FOR_NETWORK + self.devices.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         views = self.views(batch, epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        valid = self._over_devices(views.valid.sum()).clamp(min=1)
+        valid = views.valid.sum()
+        self.devices.add_up([valid])  # before the gradient, which is divided by it
+        valid = valid.clamp(min=1)
         of_pairs = []
         for part in split(views, self.recipe.device_batch):
-            with self.fabric.autocast():
+            with self.autocast():
                 logits = self._forward(part.prompt, part.query)
             sums = (pixel_losses(logits, part) * part.valid).sum(dim=(1, 2, 3))
             (sums.sum() / valid).backward()  # type: ignore[no-untyped-call]
             of_pairs.append(sums.detach())
-        self._agree()
+        losses = torch.cat(of_pairs)
+        loss = losses.sum() / valid
+        self._agree(loss)
         if self.recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._learnable, self.recipe.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.lr * group["share"] * self._share_of_lr(step)
         self.optimizer.step()
-        losses = torch.cat(of_pairs)
-        return Learned(self._over_devices(losses.sum() / valid), losses)
+        return Learned(loss, losses)
 
     def views(self, batch: Batch, epoch: int) -> Prepared:
         """What the network sees of a batch in `epoch`."""
         return prepare(batch, self.recipe.augment, self.seed, epoch, self.recipe.unchanged_share)
 
+    def autocast(self) -> torch.autocast:
+        """The recipe's precision, to compute in."""
+        bf16 = self.recipe.precision == "bf16-mixed"
+        return torch.autocast(self.devices.device.type, torch.bfloat16, enabled=bf16)
+
     def _share_of_lr(self, step: int) -> float:
         return cosine(step, self.steps) if self.recipe.schedule == "cosine" else 1.0
 
-    def _agree(self) -> None:
-        """Sum the gradients over the devices, and average what batch normalisation remembers."""
-        if self.fabric.world_size == 1:
-            return
-        for parameter in self._learnable:
-            if parameter.grad is not None:
-                parameter.grad = self._over_devices(parameter.grad)
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm2d) and module.training:
-                for statistic in (module.get_buffer("running_mean"), module.get_buffer("running_var")):
-                    statistic.copy_(self._over_devices(statistic) / self.fabric.world_size)
-
-    def _over_devices(self, value: Tensor) -> Tensor:
-        """The sum of `value` over the devices."""
-        return value if self.fabric.world_size == 1 else cast(Tensor, self.fabric.all_reduce(value, reduce_op="sum"))
+    def _agree(self, loss: Tensor) -> None:
+        """Sum `loss` and the gradients over the devices, and average what batch normalisation remembers."""
+        gradients = [parameter.grad for parameter in self._learnable if parameter.grad is not None]
+        statistics = [
+            module.get_buffer(name)
+            for module in self.network.modules()
+            if isinstance(module, nn.BatchNorm2d) and module.training
+            for name in ("running_mean", "running_var")
+        ]
+        self.devices.add_up([loss, *gradients, *statistics])
+        for statistic in statistics:
+            statistic /= self.devices.count
 
 
 def split(views: Prepared, most: int | None) -> Sequence[Prepared]:

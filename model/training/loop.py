@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.distributed
 from torch.utils.data import default_collate
 
 from configs.errors import Failure
@@ -69,7 +68,7 @@ class Loop:
     ) -> None:
         self.learner = learner
         self.recipe = learner.recipe
-        self.fabric = learner.fabric
+        self.devices = learner.devices
         self.feed = feed
         self.validation = validation
         self.progress = progress
@@ -88,18 +87,13 @@ class Loop:
         """Whether the last step was made and its epoch closed."""
         return self.progress.step >= self.learner.steps and not self.progress.batch
 
-    @property
-    def leads(self) -> bool:
-        """Whether this is the device that validates and writes."""
-        return bool(self.fabric.is_global_zero)
-
     def run(self) -> None:
         """Go on to the end.
 
         Raises:
             Failure: the loss is not finite, or nothing changes in the validation pairs.
         """
-        if self.leads:
+        if self.devices.leads:
             # As far as the checkpoint knows them: what a killed run logged past it is drawn again.
             self._live = write_curves(self.curves, self.progress.history)
             if not self.progress.step:
@@ -120,7 +114,7 @@ class Loop:
         learner.network.train()
         batches = islice(self.feed.epoch(epoch, progress.batch), learner.steps - progress.step)
         pending: _Pending | None = None
-        with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.leads) as display:
+        with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.devices.leads) as display:
             # A loss is waited for when the next batch has been fetched, so that a GPU works while the CPU reads.
             for batch in self.pace.waiting(batches, self._is_busy):
                 self._settle(pending, display)
@@ -140,17 +134,15 @@ class Loop:
         progress.add(loss, self.feed.batch_sizes[progress.batch])
         self.pace.pairs += self.feed.batch_sizes[progress.batch - 1]
         display.update(progress.pairs, progress.loss / progress.pairs, self.pace)
-        if progress.step % self.recipe.checkpoint_steps == 0 and self.leads:
+        if progress.step % self.recipe.checkpoint_steps == 0 and self.devices.leads:
             save_last(self.out, self.learner, progress, self.facts)
 
-    def _failure(self, loss: float, pending: _Pending) -> BaseException:
-        """Name the pairs whose own loss is not finite, on whatever device; one device is enough to say it."""
+    def _failure(self, loss: float, pending: _Pending) -> Failure:
+        """Name the pairs whose own loss is not finite, on whatever device."""
         broken = ~torch.isfinite(pending.learned.of_pairs)
         indices, images = (pending.batch[name][broken].tolist() for name in ("index", "image_id"))
         places = zip(map(self.feed.dataset.place, indices), images, strict=True)
-        names = self._of_all_devices([f"{shard}[{row}] (image {image})" for (shard, row), image in places])
-        if not self.leads:
-            return SystemExit(Failure.status)
+        names = self.devices.of_all([f"{shard}[{row}] (image {image})" for (shard, row), image in places])
         shown = ", ".join(names[:NAMED_PAIRS]) or "of which none alone is to blame"
         more = f" and {len(names) - NAMED_PAIRS} more" if len(names) > NAMED_PAIRS else ""
         return Failure(
@@ -161,10 +153,10 @@ class Loop:
     def _close_epoch(self) -> None:
         """Validate and write; the last checkpoint comes last, so a kill in between repeats what was not written."""
         progress, learner = self.progress, self.learner
-        point = self.fabric.broadcast(self._validate() if self.leads else {})
+        point = self.devices.from_first(self._validate() if self.devices.leads else {})
         progress.close_epoch(point)
         epoch = len(progress.history)
-        if self.leads:
+        if self.devices.leads:
             add_point(self._live, epoch, progress.history[-1])
             every = self.recipe.sheet_epochs
             if every is not None and (epoch % every == 0 or self.finished):
@@ -178,7 +170,7 @@ class Loop:
         network, augment, seed = self.learner.network.eval(), self.recipe.augment, self.learner.seed
         unchanged = spread(len(self.validation), UNCHANGED_PAIRS)
         at_once = max(self._validation_feed.batch_sizes)
-        with self.fabric.autocast():
+        with self.learner.autocast():
             point = validate(network, map(self._to_device, self._validation_feed.epoch(1)), augment, seed)
             point |= false_positives(network, self._read(unchanged, at_once), augment, seed)
             for batch in self._read(unchanged[:ATTENTION_PAIRS], ATTENTION_PAIRS):
@@ -207,10 +199,10 @@ class Loop:
             )
 
     def _to_device(self, batch: Batch) -> Batch:
-        return {name: values.to(self.fabric.device, non_blocking=True) for name, values in batch.items()}
+        return {name: values.to(self.devices.device, non_blocking=True) for name, values in batch.items()}
 
     def _mark_end_of_work(self) -> None:
-        if self.fabric.device.type == "cuda":
+        if self.devices.device.type == "cuda":
             self._end_of_work = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._end_of_work.record()
 
@@ -219,19 +211,12 @@ class Loop:
         end = self._end_of_work
         return end is not None and not end.query()  # type: ignore[no-untyped-call]
 
-    def _of_all_devices(self, names: list[str]) -> list[str]:
-        if self.fabric.world_size == 1:
-            return names
-        gathered: list[list[str]] = [[]] * self.fabric.world_size
-        torch.distributed.all_gather_object(gathered, names)
-        return [name for some in gathered for name in some]
-
     def _best(self) -> str:
         best = best_epoch(self.progress.history, self.select_by)
         return f"Best epoch {best} of {len(self.progress.history)}: {describe_epoch(self.progress.history[best - 1])}"
 
     def _say(self, line: str) -> None:
-        if self.leads:
+        if self.devices.leads:
             print(line, flush=True)
 
 

@@ -3,18 +3,19 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from configs.train import WITHOUT_EFFECT, TrainParams
 from model.metauas import CHECKPOINT_VERSION, MetaUAS
 from model.training.checkpoints import BEST, LAST, read_progress, restore
+from model.training.devices import Devices, on_devices
 from model.training.feed import Feed
 from model.training.learner import Learner
 from model.training.loop import Loop
@@ -23,7 +24,7 @@ from model.training.progress import Progress
 from pipeline.spread import spread
 
 WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
-LIBRARIES = ("torch", "timm", "kornia", "lightning", "numpy", "zarr")
+LIBRARIES = ("torch", "timm", "kornia", "numpy", "zarr")
 
 
 def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) -> None:
@@ -34,16 +35,15 @@ def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) 
     finished one is left as it is. `code` is the digest of the code that trains: another one is another run.
 
     Raises:
-        BadRequest: the parameters do not go together, or the shards are not there.
-        Failure: the loss is not finite, or a split has nothing to learn from.
+        BadRequest: the parameters do not go together, or with the machine, or the shards are not there.
+        Failure: the loss is not finite, a split has nothing to learn from, or one of several devices was killed.
     """
+    on_devices(params.train.devices, partial(_train, params, pairs, out, curves, code))
+
+
+def _train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str, devices: Devices) -> None:
+    """Train as one of several devices."""
     recipe = params.train
-    fabric = Fabric(
-        devices=recipe.devices,
-        strategy="ddp" if recipe.devices > 1 else "auto",
-        precision="32-true" if recipe.precision == 32 else recipe.precision,
-    )
-    fabric.launch()
     training, validation = PairDataset(pairs, "train"), PairDataset(pairs, "val")
     feed = Feed(
         training,
@@ -51,25 +51,25 @@ def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) 
         buffer=recipe.shuffle_pairs,
         seed=params.seed,
         workers=recipe.loader_workers,
-        ranks=fabric.world_size,
-        rank=fabric.global_rank,
+        ranks=devices.count,
+        rank=devices.rank,
     )
     steps = count_steps(feed.batch_sizes, recipe.epochs, recipe.max_pairs)
     out.mkdir(parents=True, exist_ok=True)
     progress = read_progress(out, fingerprint(params, training.digest, code))
-    fabric.barrier()  # all have read it before the first one changes it
-    if fabric.is_global_zero:
+    devices.meet()  # all have read it before the first one changes it
+    if devices.leads:
         _announce(out, progress)
     torch.manual_seed(params.seed)
-    network = MetaUAS(**params.model.model_dump())
+    network = MetaUAS(**params.model.model_dump()).to(devices.device)
     if recipe.whiten_alignment and not progress.step:
         network.whiten_alignment(_originals(training))
     facts = _facts(params, training, network, code)
-    learner = Learner(network.to(fabric.device), recipe, params.seed, steps, fabric)
+    learner = Learner(network, recipe, params.seed, steps, devices)
     if progress.step:
         restore(out, learner)
     loop = Loop(learner, feed, validation, progress, out, curves, facts)
-    if fabric.is_global_zero and not loop.finished:
+    if devices.leads and not loop.finished:
         print(f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(network)}", flush=True)
     loop.run()
 

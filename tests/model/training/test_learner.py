@@ -1,13 +1,16 @@
 import pytest
 import torch
-from lightning.fabric import Fabric
+from torch.nn import BatchNorm2d
 
 from model.metauas.network import MetaUAS
+from model.training.devices import Devices
 from model.training.feed import Feed
 from model.training.learner import Learner, cosine
 from model.training.pairs import PairDataset
 from tests.model.tiny_pairs import write_square_shards
 from tests.model.tiny_training import fixed_norms, params
+
+ALONE = Devices(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -17,11 +20,11 @@ def batch(tmp_path):
     return next(Feed(PairDataset(tmp_path / "pairs", "train"), 5).epoch(1))
 
 
-def learner(model=None, **recipe):
+def learner(model=None, devices=ALONE, **recipe):
     """One whose network always starts from the same weights."""
     torch.manual_seed(0)
     network = MetaUAS(**params().model.model_dump() | (model or {}))
-    return Learner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, Fabric(accelerator="cpu"))
+    return Learner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, devices)
 
 
 def gradients(one):
@@ -48,6 +51,16 @@ def test_the_gradient_of_parts_is_that_of_the_whole_mean_over_valid_pixels(batch
     assert whole.views(batch, 1).valid.flatten(1).sum(1).unique().numel() > 1  # pairs weigh differently
     torch.testing.assert_close(parts.step(batch, 1, 0, 0).loss, whole.step(batch, 1, 0, 0).loss, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(gradients(parts), gradients(whole), atol=1e-6, rtol=1e-4)
+
+
+def test_devices_send_two_messages_a_step(batch, monkeypatch):
+    sent = []
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda values: sent.append(values.numel()))
+    one = learner(devices=Devices(torch.device("cpu"), count=2))
+    one.step(batch, 1, 0, 0)
+    statistics = sum(2 * module.num_features for module in one.network.modules() if isinstance(module, BatchNorm2d))
+    learned = sum(gradient.numel() for gradient in gradients(one).values())
+    assert sent == [1, 1 + learned + statistics]  # valid pixels; the loss and the rest
 
 
 @pytest.mark.parametrize("encoder", ["test_resnet", "mobilenetv2_100", "tf_efficientnet_b0"])

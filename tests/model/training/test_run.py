@@ -11,7 +11,6 @@ from importlib.metadata import version
 import pytest
 import torch
 import yaml
-from lightning.fabric import Fabric
 
 from configs.errors import Failure
 from configs.train import TrainParams
@@ -20,6 +19,7 @@ from model.metauas.network import MetaUAS
 from model.training import learner
 from model.training import run as training
 from model.training.checkpoints import save_last
+from model.training.devices import Devices
 from model.training.learner import Learner
 from model.training.pairs import PairDataset
 from model.training.progress import Progress, best_epoch
@@ -56,9 +56,9 @@ def progress(folder):
     return torch.load(path, weights_only=True)["progress"] if path.exists() else {"step": 0}
 
 
-def start_stage(folder):
+def start_stage(folder, *launcher):
     return subprocess.Popen(
-        [sys.executable, "-m", "stages.train"],
+        [sys.executable, *launcher, "-m", "stages.train"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
         stdout=subprocess.PIPE,
@@ -160,7 +160,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run, monkeypa
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", fail_halfway)
-    one = Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, Fabric(accelerator="cpu"))
+    one = Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, Devices(torch.device("cpu")))
     with pytest.raises(OSError, match="No space"):
         save_last(folder, one, Progress(), {})
     assert (folder / "last.ckpt").read_bytes() == before
@@ -254,7 +254,11 @@ def test_a_batch_in_parts_gives_the_same_weights_as_whole(run, monkeypatch, devi
         torch.testing.assert_close(parts[key], value, atol=1e-5, rtol=1e-3)
 
 
-def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monkeypatch):
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+@pytest.mark.parametrize("launcher", [(), TORCHRUN], ids=["alone", "torchrun"])
+def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monkeypatch, launcher):
     # One batch is the whole data set, so that one and two processes see the same pairs.
     recipe = {"epochs": 2, "batch_size": 8}
     folder = tmp_path / "two"
@@ -263,7 +267,7 @@ def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monk
     (folder / "sitecustomize.py").write_text(
         "import torch\ntorch.nn.BatchNorm2d.train = lambda self, mode=True: torch.nn.Module.train(self, mode=False)\n"
     )
-    process = start_stage(folder)
+    process = start_stage(folder, *launcher)
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert said.count("epoch 2/2") == 1  # one device speaks
@@ -277,21 +281,30 @@ def test_loader_workers_do_not_change_the_result(run):
     assert same(weights(run("a", epochs=1)), weights(run("b", epochs=1, loader_workers=1)))
 
 
-def test_ctrl_c_leaves_with_status_130_and_keeps_the_last_epoch(tmp_path):
-    write_square_shards(tmp_path / "data" / "pairs")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params(epochs=500).model_dump()))
-    process = start_stage(tmp_path)
-    with process:
-        for line in process.stdout:
-            if line.startswith("epoch 2/"):
-                process.send_signal(signal.SIGINT)
-                break
-        process.stdout.read()
-        said = process.stderr.read()
+def start_long(folder, **recipe):
+    """A run that has closed its second epoch."""
+    write_square_shards(folder / "data" / "pairs")
+    (folder / "params.yaml").write_text(yaml.safe_dump(params(epochs=500, **recipe).model_dump()))
+    process = start_stage(folder)
+    assert any(line.startswith("epoch 2/") for line in process.stdout), process.communicate()[1]
+    return process
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_ctrl_c_leaves_with_status_130_and_keeps_the_last_epoch(tmp_path, devices):
+    process = start_long(tmp_path, devices=devices)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, said = process.communicate()  # to the end of all processes
     assert process.returncode == 130, said
-    assert "interrupted: what is finished is kept" in said
+    assert said == "interrupted: what is finished is kept; run the same command again to go on\n"
     last = torch.load(tmp_path / "models" / "metauas" / "last.ckpt", weights_only=True)
     assert len(last[CHECKPOINT]["history"]) >= 2
+
+
+def test_a_killed_command_leaves_no_process_that_goes_on(tmp_path):
+    process = start_long(tmp_path, devices=2)
+    process.kill()
+    process.communicate(timeout=60)  # until the last of them has closed its output
 
 
 @pytest.mark.parametrize(("select_by", "best"), [("val/loss", 2), ("val/pixel_ap/all", 3)])
