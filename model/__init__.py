@@ -8,4 +8,4 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 from model.torchvision_ops import declare
 
-declare()  # before any module here imports timm or Lightning
+declare()  # before any module here imports timm

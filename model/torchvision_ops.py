@@ -1,7 +1,7 @@
 """torchvision, importable beside a CPU build of torch; the package runs this before anything else in it.
 
-timm and Lightning import torchvision. PyPI has torchvision's CUDA build only; its C++ library does not load beside a
-CPU torch, and then `import torchvision` fails while it registers shape rules for operators that nobody declared.
+timm imports torchvision. PyPI has torchvision's CUDA build only; its C++ library does not load beside a CPU torch, and
+then `import torchvision` fails while it registers shape rules for operators that nobody declared.
 Declaring them here, only when they are missing, is enough: this project never calls detection operators.
 """
 
