@@ -7,6 +7,8 @@ from pydantic import Field
 from configs.model import Model
 from configs.section import Count, Params, PositiveRange, Section, Share
 
+Jitter = Literal["published", "mean_grey"]
+
 
 class Augment(Section):
     """Strength of the random warp and colour change, drawn for prompt and query apart (paper, section 3.3)."""
@@ -14,6 +16,7 @@ class Augment(Section):
     rotate_deg: Annotated[float, Field(ge=0, le=180)]
     translate_share: Share
     scale: PositiveRange
+    jitter: Jitter
     brightness: Share
     contrast: Share
     saturation: Share

@@ -1,9 +1,15 @@
 """Two views of a pair: prompt and query warped and coloured apart, on the batch, on its device (paper, section 3.3).
 
-Draws are apart from what they do: `draw` takes seeds and gives numbers, everything else takes numbers. Strengths and
-the way labels survive two warps follow CYWS (reflection instead of its border of smeared pixels). CYWS warps images at
-their own size and then stretches them to a square; pairs are stored stretched, so the same angle turns a photograph of
-4:3 by another one here, and shears it a little.
+Draws are apart from what they do: `draw` takes seeds and gives numbers, everything else takes numbers.
+
+Strengths and the way labels survive two warps follow CYWS. What differs from it:
+
+- A pair is warped as it is stored, stretched to its final size; CYWS warps photographs in their own shape and stretches
+  afterwards. Of a 4:3 photograph a turn is therefore slanted here.
+- What a warp leaves empty is reflected and not looked at; CYWS smears the border, and looks.
+- `jitter: published` adds brightness and scales contrast about black as CYWS does. Hue turns about the grey axis and
+  saturation is about the luma, where CYWS works in HSV; the order is fixed, CYWS draws it for each picture; values are
+  clamped once, there after each of four changes. `jitter: mean_grey` is another form, half as strong at equal numbers.
 
 kornia warps. Colours stay here: one matrix a picture is eight times faster on a CPU than kornia's chain of four
 adjustments, and clamps once instead of four times. So do the draws: kornia's come from a batch's common generator, and
@@ -12,6 +18,7 @@ the views of a pair would depend on its neighbours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +26,7 @@ import torch
 from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
-from configs.train import Augment
+from configs.train import Augment, Jitter
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SIDES = 2  # prompt, query
@@ -43,12 +50,17 @@ class Draws:
     unchanged: npt.NDArray[np.bool_]  # (B,) True: the original is both prompt and query, and nothing has changed
     warp: npt.NDArray[np.float64]  # (B, 2, 2, 3) stored -> seen, pixels from the image's centre, x before y
     colour: npt.NDArray[np.float64]  # (B, 2, 4) factors of brightness, contrast, saturation; hue in turns
+    jitter: Jitter  # what the factors mean, see `recolour`
+
+    def of(self, rows: slice) -> "Draws":
+        """The numbers of some of the pairs."""
+        return Draws(self.swap[rows], self.unchanged[rows], self.warp[rows], self.colour[rows], self.jitter)
 
 
 def prepare(
     batch: Mapping[str, Tensor], augment: Augment | None, seed: int, epoch: int, unchanged_share: float = 0.0
 ) -> Prepared:
-    """Turn a batch of `PairDataset` into network input, on the batch's device.
+    """Turn a batch of `PairDataset` into network input, on the device of its pixels.
 
     The views of a pair depend on `[seed, epoch, batch["index"]]` alone, never on its neighbours in the batch.
     Validation passes epoch 0, which training never does, and so sees the same views each time.
@@ -60,13 +72,13 @@ def prepare(
         epoch: from 1 in training, 0 in validation.
         unchanged_share: chance that a pair is replaced by two views of its original, with an empty mask.
     """
-    images = batch["pair"].permute(0, 1, 4, 2, 3).float() / 255  # (B, 2, H, W, 3) -> (B, 2, 3, H, W)
-    mask = batch["mask"].bool().unsqueeze(1)  # (B, H, W) -> (B, 1, H, W)
+    pair, mask = batch["pair"], batch["mask"]
     if augment is None:
+        images, mask = _floats(pair), mask.bool().unsqueeze(1)
         return Prepared(images[:, 0], images[:, 1], mask, torch.ones_like(mask))
     height, width = mask.shape[-2:]
     draws = draw(augment, seed, epoch, batch["index"].tolist(), height, width, unchanged_share)
-    return views(images, mask, draws)
+    return views(pair, mask, draws)
 
 
 def draw(
@@ -86,32 +98,40 @@ def draw(
         warp.append([_draw_warp(augment, rng, height, width) for _ in range(SIDES)])
         colour.append([_draw_colour(augment, rng) for _ in range(SIDES)])
         unchanged.append(rng.random() < unchanged_share)
-    return Draws(np.array(swap), np.array(unchanged), np.array(warp), np.array(colour))
+    return Draws(np.array(swap), np.array(unchanged), np.array(warp), np.array(colour), augment.jitter)
 
 
-def views(images: Tensor, mask: Tensor, draws: Draws) -> Prepared:
-    """Apply draws to `images` float32 (B, 2, 3, H, W) [original, changed] and `mask` bool (B, 1, H, W).
+def views(pair: Tensor, mask: Tensor, draws: Draws) -> Prepared:
+    """Apply draws to pairs as they are stored; see `see` and `label`."""
+    return Prepared(*see(pair, draws), *label(mask, draws))
+
+
+def see(pair: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """What is seen of `pair` uint8 (B, 2, H, W, 3) [original, changed]: prompt and query as in `Prepared`."""
+    images = _floats(pair)
+    changed_side = np.stack([draws.swap, ~draws.swap], axis=1) & ~draws.unchanged[:, None]  # (B, 2)
+    sides = _tensor(changed_side.astype(np.int64), images.device)
+    images = images[torch.arange(len(images), device=images.device)[:, None], sides]
+    colours = draws.colour.reshape(-1, 4)  # (B, 2, 4) -> (2B, 4)
+    coloured = recolour(images.flatten(0, 1), colours, draws.jitter)  # (B, 2, 3, H, W) -> (2B, 3, H, W)
+    warped = warp(coloured, draws.warp.reshape(-1, 2, 3)).view_as(images)  # (2B, ...) -> (B, 2, 3, H, W)
+    return warped[:, 0], warped[:, 1]
+
+
+def label(mask: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    """What of `mask` uint8 (B, H, W) is to be found: mask and valid as in `Prepared`.
 
     The mask is carried to the query's frame and kept where the prompt's frame covers the same point (CYWS: intersection
     of both views). Left out of loss and scores (`valid` False) are changes that the prompt does not cover, which nobody
     could call a change, and the reflections that fill the query's border, whose label would be a guess.
     """
-    changed_side = np.stack([draws.swap, ~draws.swap], axis=1) & ~draws.unchanged[:, None]  # (B, 2)
-    sides = torch.from_numpy(changed_side.astype(np.int64)).to(images.device)
-    images = images[torch.arange(len(images), device=images.device)[:, None], sides]
-    mask = mask & ~torch.from_numpy(draws.unchanged).to(mask.device).view(-1, 1, 1, 1)
-    coloured = recolour(images.flatten(0, 1), draws.colour.reshape(-1, 4))  # (B, 2, 3, H, W) -> (2B, 3, H, W)
-    warped = warp(coloured, draws.warp.reshape(-1, 2, 3)).view_as(images)  # (2B, ...) -> (B, 2, 3, H, W)
+    mask = mask.bool().unsqueeze(1)  # (B, H, W) -> (B, 1, H, W)
+    mask = mask & ~_tensor(draws.unchanged, mask.device).view(-1, 1, 1, 1)
     to_prompt, to_query = draws.warp[:, 0], draws.warp[:, 1]
     changed = warp(mask.float(), to_query, mode="nearest") > 0.5
     in_query = _inside(_invert(to_query), mask)
     in_prompt = _inside(_compose(to_prompt, _invert(to_query)), mask)
-    return Prepared(
-        prompt=warped[:, 0],
-        query=warped[:, 1],
-        mask=changed & in_query & in_prompt,
-        valid=in_query & ~(changed & ~in_prompt),
-    )
+    return changed & in_query & in_prompt, in_query & ~(changed & ~in_prompt)
 
 
 def warp(images: Tensor, matrices: npt.NDArray[np.float64], mode: str = "bilinear") -> Tensor:
@@ -123,23 +143,28 @@ def warp(images: Tensor, matrices: npt.NDArray[np.float64], mode: str = "bilinea
     centre = np.array([[(width - 1) / 2], [(height - 1) / 2]])  # of the pixels' numbers, from 0
     linear = matrices[..., :2]
     from_corner = np.concatenate([linear, matrices[..., 2:] + centre - linear @ centre], axis=-1)
+    sent = _tensor(from_corner, images.device)
     # With align_corners=False kornia's pixels are half a pixel off (its matrices are scaled by side - 1).
-    return warp_affine(
-        images, _tensor(from_corner, images), (height, width), mode, padding_mode="reflection", align_corners=True
-    )
+    return warp_affine(images, sent, (height, width), mode, padding_mode="reflection", align_corners=True)
 
 
-def recolour(images: Tensor, factors: npt.NDArray[np.float64]) -> Tensor:
+def recolour(images: Tensor, factors: npt.NDArray[np.float64], jitter: Jitter) -> Tensor:
     """Change brightness, contrast, saturation and hue of `images` float32 (N, 3, H, W) by `factors` (N, 4).
 
     All four, in this order, are linear in RGB, so they are one matrix and one offset a picture, clamped to [0, 1] once.
+    By "published" brightness is added (a factor of 1.1 adds 0.1) and contrast scales all values, that is about black;
+    by "mean_grey" brightness scales and contrast is about the picture's mean grey, which moves a pixel half as far.
     """
     brightness, contrast, saturation, hue = factors.T[..., None, None]  # each (N, 1, 1)
     luma = np.tile(LUMA, (3, 1))
-    matrix = _rotate_hue(hue) @ (saturation * np.eye(3) + (1 - saturation) * luma)
-    grey = torch.einsum("nchw,c->n", images, images.new_tensor(LUMA)) / images[0, 0].numel()
-    offset = _tensor(brightness * (1 - contrast), images) * grey.view(-1, 1, 1)  # (N, 1, 1); grey is kept by `matrix`
-    mixed = _tensor(brightness * contrast * matrix, images) @ images.flatten(2)  # (N, 3, H, W) -> (N, 3, HW)
+    matrix = _rotate_hue(hue) @ (saturation * np.eye(3) + (1 - saturation) * luma)  # keeps grey as it is
+    if jitter == "published":
+        scale, offset = contrast, _tensor(contrast * (brightness - 1), images.device)
+    else:
+        grey = torch.einsum("nchw,c->n", images, _tensor(np.array(LUMA), images.device)) / images[0, 0].numel()
+        scale = brightness * contrast
+        offset = _tensor(brightness * (1 - contrast), images.device) * grey.view(-1, 1, 1)
+    mixed = _tensor(scale * matrix, images.device) @ images.flatten(2)  # (N, 3, H, W) -> (N, 3, HW)
     return (mixed + offset).clamp(0, 1).view_as(images)
 
 
@@ -172,7 +197,7 @@ def _inside(matrices: npt.NDArray[np.float64], like: Tensor) -> Tensor:
     height, width = like.shape[-2:]
     x = torch.arange(width, device=like.device) + 0.5 - width / 2
     y = torch.arange(height, device=like.device) + 0.5 - height / 2
-    m = torch.from_numpy(matrices).to(like.device, torch.float32)[..., None, None]  # (N, 2, 3, 1, 1)
+    m = _tensor(matrices, like.device)[..., None, None]  # (N, 2, 3, 1, 1)
     sent_x = m[:, 0, 0] * x + m[:, 0, 1] * y[:, None] + m[:, 0, 2]  # (N, H, W)
     sent_y = m[:, 1, 0] * x + m[:, 1, 1] * y[:, None] + m[:, 1, 2]
     return ((sent_x.abs() < width / 2) & (sent_y.abs() < height / 2)).unsqueeze(1)
@@ -191,5 +216,13 @@ def _invert(matrices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([linear, -linear @ matrices[..., 2:]], axis=-1)
 
 
-def _tensor(values: npt.NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values).to(like.device, like.dtype)
+def _floats(pair: Tensor) -> Tensor:
+    """Stored uint8 (B, 2, H, W, 3) as float32 (B, 2, 3, H, W) in [0, 1]."""
+    return pair.permute(0, 1, 4, 2, 3).float() / 255
+
+
+def _tensor(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Numbers for a device, floats as float32; a GPU fetches them when it gets there, and nobody waits for it."""
+    numbers = torch.from_numpy(values)
+    numbers = numbers.float() if values.dtype == np.float64 else numbers
+    return (numbers.pin_memory() if device.type == "cuda" else numbers).to(device, non_blocking=True)

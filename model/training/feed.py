@@ -102,6 +102,11 @@ class Feed:
         return order(self._starts, len(self.dataset), parts, self.rank, self.buffer, self.seed, epoch)
 
 
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch with its pixels on a device. Its numbers stay where they are: to read them there is to wait for it."""
+    return batch | {name: batch[name].to(device, non_blocking=True) for name in ("pair", "mask")}
+
+
 class _Pool:
     """Pairs that were read and wait for their batch, in `places` rows of one allocation.
 

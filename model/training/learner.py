@@ -1,7 +1,7 @@
 """One step of learning: the loss of a batch over all devices, its gradient in parts, and the update."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from configs.train import Train
 from model.fast import with_fast_encoder
 from model.metauas import MetaUAS
-from model.training.augment import Prepared, prepare
+from model.training.augment import Draws, Prepared, draw, label, prepare, see
 from model.training.devices import Devices
 from model.training.feed import Batch
 from model.training.plan import FOR_NETWORK
@@ -70,11 +70,15 @@ class Learner:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
-    def step(self, batch: Batch, epoch: int, number: int, step: int) -> Learned:
+    def step(self, batch: Batch, draws: Draws, epoch: int, number: int, step: int) -> Learned:
         """Learn from this device's share of a batch.
 
+        A part's views are made when its turn comes, so that no more of them are held at once; labels of all come first,
+        because the loss is divided by the number of valid pixels. Nothing here waits for a GPU.
+
         Args:
-            batch: on the device.
+            batch: its pixels on the device.
+            draws: its views, of `draw`.
             epoch: from 1.
             number: of the batch in its epoch, from 0.
             step: of the whole run, from 0.
@@ -82,16 +86,18 @@ class Learner:
         # The network's own draws (dropout) depend on the place in the run, so a resumed run repeats them.
         key = [self.seed, epoch, number, FOR_NETWORK + self.devices.rank]
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        views = self.views(batch, epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        valid = views.valid.sum()
+        parts = split(len(batch["index"]), self.recipe.device_batch)
+        labels = [label(batch["mask"][part], draws.of(part)) for part in parts]
+        valid = torch.stack([counted.sum() for _, counted in labels]).sum()
         self.devices.add_up([valid])  # before the gradient, which is divided by it
         valid = valid.clamp(min=1)
         of_pairs = []
-        for part in split(views, self.recipe.device_batch):
+        for part, (mask, counted) in zip(parts, labels, strict=True):
+            prompt, query = see(batch["pair"][part], draws.of(part))
             with self.autocast():
-                logits = self._forward(part.prompt, part.query)
-            sums = (pixel_losses(logits, part) * part.valid).sum(dim=(1, 2, 3))
+                logits = self._forward(prompt, query)
+            sums = (pixel_losses(logits, mask) * counted).sum(dim=(1, 2, 3))
             (sums.sum() / valid).backward()  # type: ignore[no-untyped-call]
             of_pairs.append(sums.detach())
         losses = torch.cat(of_pairs)
@@ -103,6 +109,12 @@ class Learner:
             group["lr"] = self.recipe.lr * group["share"] * self._share_of_lr(step)
         self.optimizer.step()
         return Learned(loss, losses)
+
+    def draw(self, batch: Batch, epoch: int) -> Draws:
+        """The random numbers of a batch's views in `epoch`."""
+        height, width = batch["mask"].shape[-2:]
+        indices = batch["index"].tolist()
+        return draw(self.recipe.augment, self.seed, epoch, indices, height, width, self.recipe.unchanged_share)
 
     def views(self, batch: Batch, epoch: int) -> Prepared:
         """What the network sees of a batch in `epoch`."""
@@ -130,23 +142,14 @@ class Learner:
             statistic /= self.devices.count
 
 
-def split(views: Prepared, most: int | None) -> Sequence[Prepared]:
-    """`views` in parts of at most `most` pairs; in one if that is None."""
-    if most is None:
-        return [views]
-    everything = (views.prompt, views.query, views.mask, views.valid)
-    parts = zip(*(torch.split(values, most) for values in everything), strict=True)
-    return [Prepared(*part) for part in parts]
+def split(pairs: int, most: int | None) -> list[slice]:
+    """The rows of a batch in parts of at most `most`; in one if that is None."""
+    return [slice(first, first + (most or pairs)) for first in range(0, pairs, most or pairs)]
 
 
-def pixel_losses(logits: Tensor, views: Prepared) -> Tensor:
+def pixel_losses(logits: Tensor, mask: Tensor) -> Tensor:
     """Binary cross-entropy of each pixel (Eq. 7), also of those that are not valid: float32 (B, 1, H, W)."""
-    return F.binary_cross_entropy_with_logits(logits, views.mask.float(), reduction="none")
-
-
-def mean_loss(logits: Tensor, views: Prepared) -> Tensor:
-    """The mean of `pixel_losses` over the valid pixels."""
-    return (pixel_losses(logits, views) * views.valid).sum() / views.valid.sum().clamp(min=1)
+    return F.binary_cross_entropy_with_logits(logits, mask.float(), reduction="none")
 
 
 def cosine(step: int, steps: int) -> float:

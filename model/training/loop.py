@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from configs.errors import Failure
 from model.training.checkpoints import save_best, save_last
 from model.training.display import Display, Pace
-from model.training.feed import Batch, Feed
+from model.training.feed import Batch, Feed, to_device
 from model.training.learner import Learned, Learner
 from model.training.live_curves import add_point, write_curves
 from model.training.pairs import PairDataset
@@ -115,11 +115,12 @@ class Loop:
         batches = islice(self.feed.epoch(epoch, progress.batch), learner.steps - progress.step)
         pending: _Pending | None = None
         with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.devices.leads) as display:
-            # A loss is waited for when the next batch has been fetched, so that a GPU works while the CPU reads.
+            # A loss is waited for when the next batch is here with its draws, so that a GPU works while the CPU does.
             for batch in self.pace.waiting(batches, self._is_busy):
+                draws = learner.draw(batch, epoch)
                 self._settle(pending, display)
                 batch = self._to_device(batch)
-                pending = _Pending(learner.step(batch, epoch, progress.batch, progress.step), batch)
+                pending = _Pending(learner.step(batch, draws, epoch, progress.batch, progress.step), batch)
                 self._mark_end_of_work()
             self._settle(pending, display)
 
@@ -139,7 +140,7 @@ class Loop:
 
     def _failure(self, loss: float, pending: _Pending) -> Failure:
         """Name the pairs whose own loss is not finite, on whatever device."""
-        broken = ~torch.isfinite(pending.learned.of_pairs)
+        broken = ~torch.isfinite(pending.learned.of_pairs).cpu()
         indices, images = (pending.batch[name][broken].tolist() for name in ("index", "image_id"))
         places = zip(map(self.feed.dataset.place, indices), images, strict=True)
         names = self.devices.of_all([f"{shard}[{row}] (image {image})" for (shard, row), image in places])
@@ -199,7 +200,7 @@ class Loop:
             )
 
     def _to_device(self, batch: Batch) -> Batch:
-        return {name: values.to(self.devices.device, non_blocking=True) for name, values in batch.items()}
+        return to_device(batch, self.devices.device)
 
     def _mark_end_of_work(self) -> None:
         if self.devices.device.type == "cuda":

@@ -15,7 +15,7 @@ from model.metauas import MetaUAS
 from model.scores import average_precision
 from model.training.augment import Prepared, draw, prepare, recolour
 from model.training.feed import Batch
-from model.training.learner import mean_loss
+from model.training.learner import pixel_losses
 from pipeline.shards import KINDS, UNCHANGED
 
 VALIDATION_EPOCH = 0  # of the draws; training counts from 1
@@ -25,7 +25,7 @@ THRESHOLD = 0.5  # of the probability; above it a pixel counts as found
 
 @torch.inference_mode()
 def validate(network: MetaUAS, batches: Iterable[Batch], augment: Augment, seed: int) -> dict[str, float]:
-    """The mean loss, and the pixel AP of all pairs and by kind of change, of batches on the network's device.
+    """The loss of all valid pixels, and the pixel AP of all pairs and by kind, of batches on the network's device.
 
     The loss is a mean of batches' means over their valid pixels, each weighted by its pairs: how pairs are batched
     (`train.device_batch`) moves it a little, and with it a choice of the best epoch by `val_loss`.
@@ -34,17 +34,17 @@ def validate(network: MetaUAS, batches: Iterable[Batch], augment: Augment, seed:
         Failure: no pair has a changed pixel.
     """
     scored: list[_Scored] = []
-    losses, pairs = 0.0, 0
+    losses, valid = 0.0, 0  # of pixels, so that no figure depends on what makes a batch
     for batch in batches:
         views = prepare(batch, augment, seed, VALIDATION_EPOCH)
         logits = network(views.prompt, views.query)
-        losses += float(mean_loss(logits, views)) * len(logits)
-        pairs += len(logits)
+        losses += float((pixel_losses(logits, views.mask) * views.valid).sum())
+        valid += int(views.valid.sum())
         scored.append(_scored(logits, views, batch["kind"]))
     every = _pixel_ap(scored, range(len(KINDS)))
     if math.isnan(every):
         raise Failure("train: no changed pixel in the val pairs, so nothing to select by; raise index.val_share")
-    point = {"val/loss": losses / pairs, "val/pixel_ap/all": every}
+    point = {"val/loss": losses / valid, "val/pixel_ap/all": every}
     for kind, name in enumerate(KINDS):
         if kind != UNCHANGED and not math.isnan(score := _pixel_ap(scored, [kind])):
             point[f"val/pixel_ap/{name}"] = score
@@ -77,7 +77,7 @@ def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> di
     warped = network.attention_statistics(network.encode(views.prompt), network.encode(views.query))
     originals = batch["pair"][:, 0].permute(0, 3, 1, 2).float() / 255
     drawn = draw(augment, seed, VALIDATION_EPOCH, batch["index"].tolist(), *originals.shape[-2:])
-    recoloured = recolour(originals, drawn.colour[:, 1])
+    recoloured = recolour(originals, drawn.colour[:, 1], drawn.jitter)
     still = network.attention_statistics(network.encode(originals), network.encode(recoloured))
     entropies = {f"val/attention_entropy/level_{level}": entropy for level, (entropy, _) in warped.items()}
     return entropies | {f"val/self_match/level_{level}": share for level, (_, share) in still.items()}

@@ -13,7 +13,7 @@ from model.scores.results import ALL
 CPU = torch.device("cpu")
 SIZE = (32, 64)
 AUGMENT = Augment.model_validate(
-    {"rotate_deg": 20.0, "translate_share": 0.1, "scale": {"low": 0.9, "high": 1.1}}
+    {"rotate_deg": 20.0, "translate_share": 0.1, "scale": {"low": 0.9, "high": 1.1}, "jitter": "published"}
     | dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1)
 )
 

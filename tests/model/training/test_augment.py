@@ -1,20 +1,30 @@
+from dataclasses import replace
+from typing import get_args
+
+import cv2
 import numpy as np
 import pytest
 import torch
+from kornia.enhance import adjust_brightness, adjust_contrast, adjust_hue, adjust_saturation
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.section import Range
-from configs.train import Augment
-from model.training.augment import Draws, draw, prepare, recolour, views, warp
+from configs.train import Augment, Jitter
+from model.training.augment import Draws, draw, label, prepare, recolour, see, views, warp
+from model.training.feed import to_device
 
 STRONG = Augment(
     rotate_deg=30.0,
     translate_share=0.2,
     scale=Range(low=0.8, high=1.5),
+    jitter="published",
     brightness=0.2,
     contrast=0.2,
     saturation=0.2,
     hue=0.1,
 )
+JITTERS = get_args(Jitter)
+META = torch.device("meta")
 STILL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 NEUTRAL = np.array([1.0, 1, 1, 0])
 
@@ -31,7 +41,11 @@ def batch(count=3, height=32, width=64, seed=0):
 
 def draws(to_prompt=STILL, to_query=STILL, swap=False, unchanged=False):
     return Draws(
-        np.array([swap]), np.array([unchanged]), np.array([[to_prompt, to_query]]), np.array([[NEUTRAL, NEUTRAL]])
+        np.array([swap]),
+        np.array([unchanged]),
+        np.array([[to_prompt, to_query]]),
+        np.array([[NEUTRAL, NEUTRAL]]),
+        "published",
     )
 
 
@@ -41,7 +55,11 @@ def shift(x_px, y_px=0.0):
 
 def one():
     stored = batch(1)
-    return stored["pair"].permute(0, 1, 4, 2, 3).float() / 255, stored["mask"].bool().unsqueeze(1)
+    return stored["pair"], stored["mask"]
+
+
+def floats(pair):
+    return pair.permute(0, 1, 4, 2, 3) / 255
 
 
 def test_without_augmentation_a_pair_is_as_stored():
@@ -54,11 +72,11 @@ def test_without_augmentation_a_pair_is_as_stored():
 
 
 def test_identity_parameters_change_nothing():
-    images, mask = one()
-    prepared = views(images, mask, draws())
-    torch.testing.assert_close(prepared.prompt, images[:, 0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(prepared.query, images[:, 1], atol=1e-5, rtol=0)
-    assert torch.equal(prepared.mask, mask)
+    pair, mask = one()
+    prepared = views(pair, mask, draws())
+    torch.testing.assert_close(prepared.prompt, floats(pair)[:, 0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(prepared.query, floats(pair)[:, 1], atol=1e-5, rtol=0)
+    assert torch.equal(prepared.mask[:, 0], mask.bool())
     assert prepared.valid.all()
 
 
@@ -67,6 +85,7 @@ def test_a_strength_of_zero_is_the_identity():
         rotate_deg=0.0,
         translate_share=0.0,
         scale=Range(low=1.0, high=1.0),
+        jitter="published",
         brightness=0.0,
         contrast=0.0,
         saturation=0.0,
@@ -78,8 +97,8 @@ def test_a_strength_of_zero_is_the_identity():
 
 
 def test_a_swap_exchanges_the_sides_and_keeps_the_mask():
-    images, mask = one()
-    plain, swapped = views(images, mask, draws()), views(images, mask, draws(swap=True))
+    pair, mask = one()
+    plain, swapped = views(pair, mask, draws()), views(pair, mask, draws(swap=True))
     assert torch.equal(plain.prompt, swapped.query)
     assert torch.equal(plain.query, swapped.prompt)
     assert torch.equal(plain.mask, swapped.mask)
@@ -87,11 +106,10 @@ def test_a_swap_exchanges_the_sides_and_keeps_the_mask():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_warped_mask_is_the_warp_of_the_mask_image(seed):
-    mask = batch()["mask"].unsqueeze(1)
-    images = torch.where(mask.bool(), 1.0, 0.0).expand(-1, 3, -1, -1)[:, None].expand(-1, 2, -1, -1, -1)
+    mask = batch()["mask"]
+    pair = (255 * mask)[:, None, ..., None].expand(-1, 2, -1, -1, 3)
     drawn = draw(STRONG, seed, 1, [0, 1, 2], 32, 64)
-    neutral = Draws(drawn.swap, drawn.unchanged, drawn.warp, np.broadcast_to(NEUTRAL, drawn.colour.shape))
-    prepared = views(images, mask.bool(), neutral)
+    prepared = views(pair, mask, replace(drawn, colour=np.broadcast_to(NEUTRAL, drawn.colour.shape)))
     # Bilinear and nearest sampling may differ where the picture of the mask is neither black nor white.
     flat = (prepared.query[:, :1] - 0.5).abs() > 0.499
     seen = prepared.valid & flat
@@ -114,19 +132,58 @@ def test_a_quarter_turn_of_an_oblong_image_keeps_squares_square():
 
 
 def test_what_leaves_the_query_is_not_labelled_nor_are_its_reflections():
-    images, mask = one()
-    prepared = views(images, mask, draws(to_query=shift(-45)))  # the change, columns 20 to 39, ends 5 past the border
+    prepared = views(*one(), draws(to_query=shift(-45)))  # the change, columns 20 to 39, ends 5 past the border
     assert not prepared.mask.any()
     assert not prepared.valid[..., -45:].any()  # filled by reflection
     assert prepared.valid[..., :-45].all()
 
 
 def test_what_leaves_the_prompt_is_not_labelled_and_not_looked_at():
-    images, mask = one()
-    prepared = views(images, mask, draws(to_prompt=shift(-30)))  # the prompt sees stored columns 30 to 63
+    pair, mask = one()
+    prepared = views(pair, mask, draws(to_prompt=shift(-30)))  # the prompt sees stored columns 30 to 63
+    mask = mask.bool().unsqueeze(1)
     changed_unseen = mask & (torch.arange(64) < 30)
     assert torch.equal(prepared.mask, mask & (torch.arange(64) >= 30))
     assert torch.equal(prepared.valid, ~changed_unseen)
+
+
+@pytest.mark.parametrize("jitter", JITTERS)
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_a_batch_in_parts_is_seen_to_the_bit_as_whole(jitter, most):
+    stored = batch(5)
+    drawn = draw(STRONG.model_copy(update={"jitter": jitter}), 3, 2, stored["index"].tolist(), 32, 64, 0.2)
+    whole = views(stored["pair"], stored["mask"], drawn)
+    parts = [
+        (*see(stored["pair"][rows], drawn.of(rows)), *label(stored["mask"][rows], drawn.of(rows)))
+        for rows in (slice(first, first + most) for first in range(0, 5, most))
+    ]
+    for values, name in zip(zip(*parts, strict=True), ("prompt", "query", "mask", "valid"), strict=True):
+        assert torch.equal(torch.cat(values), getattr(whole, name)), name
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would make the CPU wait for the device `meta`, which like a GPU has no number to give at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        name = str(function)
+        sent = kwargs.get("device") == META and "_to_copy" in name and not kwargs.get("non_blocking")
+        asked = any(word in name for word in ("linalg_inv", "linalg_solve", "_local_scalar_dense", "nonzero"))
+        if sent or (asked and any(isinstance(each, torch.Tensor) and each.device == META for each in args)):
+            self.found.append(name)
+        return function(*args, **kwargs)
+
+
+@pytest.mark.parametrize("jitter", JITTERS)
+def test_views_are_made_without_waiting_for_the_device(jitter):
+    with Waits() as waits:
+        prepared = prepare(to_device(batch(), META), STRONG.model_copy(update={"jitter": jitter}), 0, 1, 0.2)
+    assert prepared.query.device == prepared.valid.device == META
+    assert not waits.found
 
 
 def test_views_of_a_pair_do_not_depend_on_its_neighbours():
@@ -150,10 +207,10 @@ def test_about_half_of_the_pairs_are_swapped():
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_an_unchanged_pair_is_two_views_of_the_original_without_a_label(swap):
-    images, mask = one()
-    prepared = views(images, mask, draws(swap=swap, unchanged=True))
-    torch.testing.assert_close(prepared.prompt, images[:, 0], atol=1e-4, rtol=0)
-    torch.testing.assert_close(prepared.query, images[:, 0], atol=1e-4, rtol=0)
+    pair, mask = one()
+    prepared = views(pair, mask, draws(swap=swap, unchanged=True))
+    torch.testing.assert_close(prepared.prompt, floats(pair)[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(prepared.query, floats(pair)[:, 0], atol=1e-4, rtol=0)
     assert not prepared.mask.any()
     assert prepared.valid.all()
 
@@ -168,16 +225,64 @@ def test_the_share_of_unchanged_pairs_leaves_the_views_as_they_are():
         np.testing.assert_array_equal(getattr(without, name), getattr(some, name))
 
 
-def test_colour_stays_in_range_and_keeps_grey_grey():
+@pytest.mark.parametrize("jitter", JITTERS)
+def test_colour_stays_in_range_and_keeps_grey_grey(jitter):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, 1, 8, 8, generator=generator).expand(4, 3, 8, 8)
-    out = recolour(images, draw(STRONG, 0, 1, [0, 1], 8, 8).colour.reshape(-1, 4))
+    out = recolour(images, draw(STRONG, 0, 1, [0, 1], 8, 8).colour.reshape(-1, 4), jitter)
     assert out.min() >= 0
     assert out.max() <= 1
     torch.testing.assert_close(out[:, 0], out[:, 2], atol=1e-5, rtol=0)
 
 
-def test_a_third_of_a_turn_of_hue_makes_red_green():
+@pytest.mark.parametrize("jitter", JITTERS)
+def test_a_third_of_a_turn_of_hue_makes_red_green(jitter):
     red = torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1)
-    green = recolour(red, np.array([[1.0, 1, 1, 1 / 3]]))
+    green = recolour(red, np.array([[1.0, 1, 1, 1 / 3]]), jitter)
     torch.testing.assert_close(green.flatten(), torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("jitter", "brightness", "contrast", "expected"),
+    [
+        ("published", 1.1, 1.0, (0.1, 0.5, 0.9)),  # added
+        ("published", 1.0, 1.1, (0.0, 0.44, 0.88)),  # about black
+        ("published", 1.1, 1.1, (0.11, 0.55, 0.99)),
+        ("mean_grey", 1.1, 1.0, (0.0, 0.44, 0.88)),
+        ("mean_grey", 1.0, 0.9, (0.04, 0.4, 0.76)),
+    ],
+)
+def test_brightness_and_contrast_are_what_the_jitter_says(jitter, brightness, contrast, expected):
+    images = torch.tensor([0.0, 0.4, 0.8]).expand(1, 3, 1, 3)
+    out = recolour(images, np.array([[brightness, contrast, 1, 0]]), jitter)
+    torch.testing.assert_close(out[0, 0, 0], torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def chain(images, factors):
+    """Kornia's four adjustments one after another, as CYWS's jitter."""
+    brightness, contrast, saturation, hue = torch.from_numpy(factors).float().T
+    images = adjust_contrast(adjust_brightness(images, brightness - 1), contrast)
+    return adjust_hue(adjust_saturation(images, saturation), hue * 2 * np.pi)
+
+
+def jitter_draws(count):
+    augment = STRONG.model_copy(update=dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1))
+    return draw(augment, 0, 1, list(range(count)), 8, 8).colour[:, 0]
+
+
+def test_published_brightness_and_contrast_are_those_of_the_chain():
+    generator = torch.Generator().manual_seed(0)
+    images = 0.2 + 0.6 * torch.rand(8, 3, 8, 8, generator=generator)  # of which nothing is clamped
+    factors = jitter_draws(8) * [1, 1, 0, 0] + [0, 0, 1, 0]
+    torch.testing.assert_close(recolour(images, factors, "published"), chain(images, factors), atol=1e-6, rtol=0)
+
+
+def test_published_jitter_moves_photographs_as_far_as_the_chain_and_mean_grey_about_half_as_far(shared):
+    paths = sorted((shared / "data" / "coco400").rglob("*.jpg"))[:100]
+    images = torch.stack([torch.from_numpy(cv2.resize(cv2.imread(str(path)), (64, 64))) for path in paths])
+    images, factors = images.flip(-1).permute(0, 3, 1, 2) / 255, jitter_draws(len(paths))
+    published, mean_grey = (float((recolour(images, factors, jitter) - images).abs().mean()) for jitter in JITTERS)
+    chained = float((chain(images, factors) - images).abs().mean())
+    assert published == pytest.approx(chained, rel=0.05)
+    assert published == pytest.approx(0.06, abs=0.004)
+    assert mean_grey == pytest.approx(0.033, abs=0.003)

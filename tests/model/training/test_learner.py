@@ -3,6 +3,7 @@ import torch
 from torch.nn import BatchNorm2d
 
 from model.metauas.network import MetaUAS
+from model.training import augment
 from model.training.devices import Devices
 from model.training.feed import Feed
 from model.training.learner import Learner, cosine
@@ -27,6 +28,11 @@ def learner(model=None, devices=ALONE, **recipe):
     return Learner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, devices)
 
 
+def step(one, batch):
+    """The first of a run."""
+    return one.step(batch, one.draw(batch, 1), 1, 0, 0)
+
+
 def gradients(one):
     return {name: value.grad for name, value in one.network.named_parameters() if value.grad is not None}
 
@@ -35,7 +41,7 @@ def test_the_alignment_learns_with_its_own_share_of_the_learning_rate(batch):
     def first_step(share):
         one = learner(alignment_lr_share=share, weight_decay=0.0, schedule="constant")
         before = {name: value.clone() for name, value in one.network.named_parameters()}
-        one.step(batch, 1, 0, 0)
+        step(one, batch)
         return {name: value.detach() - before[name] for name, value in one.network.named_parameters()}
 
     whole, tenth = first_step(1.0), first_step(0.1)
@@ -49,15 +55,25 @@ def test_the_gradient_of_parts_is_that_of_the_whole_mean_over_valid_pixels(batch
     fixed_norms(monkeypatch)
     whole, parts = learner(), learner(device_batch=2)
     assert whole.views(batch, 1).valid.flatten(1).sum(1).unique().numel() > 1  # pairs weigh differently
-    torch.testing.assert_close(parts.step(batch, 1, 0, 0).loss, whole.step(batch, 1, 0, 0).loss, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(step(parts, batch).loss, step(whole, batch).loss, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(gradients(parts), gradients(whole), atol=1e-6, rtol=1e-4)
+
+
+def test_no_more_views_are_held_at_once_than_the_device_is_to_hold(batch, monkeypatch):
+    warped = []
+    warp = augment.warp
+    monkeypatch.setattr(
+        augment, "warp", lambda images, *rest, **how: warped.append(len(images)) or warp(images, *rest, **how)
+    )
+    step(learner(device_batch=2), batch)
+    assert sorted(warped) == [1, 2, 2, 2, 4, 4]  # masks, and two images a pair
 
 
 def test_devices_send_two_messages_a_step(batch, monkeypatch):
     sent = []
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda values: sent.append(values.numel()))
     one = learner(devices=Devices(torch.device("cpu"), count=2))
-    one.step(batch, 1, 0, 0)
+    step(one, batch)
     statistics = sum(2 * module.num_features for module in one.network.modules() if isinstance(module, BatchNorm2d))
     learned = sum(gradient.numel() for gradient in gradients(one).values())
     assert sent == [1, 1 + learned + statistics]  # valid pixels; the loss and the rest
@@ -69,7 +85,7 @@ def test_the_fast_form_of_a_frozen_encoder_changes_no_gradient(batch, monkeypatc
     fast = learner({"encoder": encoder, "freeze_encoder": True})
     monkeypatch.setattr("model.training.learner.with_fast_encoder", lambda network: network)
     plain = learner({"encoder": encoder, "freeze_encoder": True})
-    torch.testing.assert_close(fast.step(batch, 1, 0, 0).loss, plain.step(batch, 1, 0, 0).loss, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(step(fast, batch).loss, step(plain, batch).loss, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(gradients(fast), gradients(plain), atol=1e-5, rtol=1e-3)
     assert not any(name.startswith("encoder.") for name in gradients(fast))
 

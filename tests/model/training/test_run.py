@@ -71,10 +71,10 @@ def start_stage(folder, *launcher):
 def kill_at(monkeypatch, epoch, number):
     step = Learner.step
 
-    def killed(self, batch, at_epoch, at_number, *rest):
+    def killed(self, batch, draws, at_epoch, at_number, *rest):
         if (at_epoch, at_number) == (epoch, number):
             raise KeyboardInterrupt
-        return step(self, batch, at_epoch, at_number, *rest)
+        return step(self, batch, draws, at_epoch, at_number, *rest)
 
     monkeypatch.setattr(Learner, "step", killed)
 
@@ -227,8 +227,8 @@ def test_a_frozen_encoder_keeps_its_weights_while_the_rest_learns(run, monkeypat
 def test_a_loss_that_is_not_finite_names_its_pairs_and_keeps_the_last_checkpoint(run, monkeypatch, tmp_path):
     losses = learner.pixel_losses
 
-    def broken(logits, views):
-        each = losses(logits, views)
+    def broken(logits, mask):
+        each = losses(logits, mask)
         if torch.is_grad_enabled() and len(each) == 3:
             each[1] = math.nan
         return each

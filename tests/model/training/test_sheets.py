@@ -9,7 +9,7 @@ from model.training.sheets import COLUMNS, GAP_PX, HEADING_PX, write_augmented
 from tests.model.tiny_pairs import write_square_shards
 
 STILL = {"rotate_deg": 0, "translate_share": 0, "scale": {"low": 1, "high": 1}}
-PALE = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
+PALE = {"jitter": "published", "brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
 
 
 def test_the_sheet_of_augmented_pairs_shows_what_is_stored_what_is_seen_and_the_mask(tmp_path):
