@@ -21,6 +21,7 @@ from model.metauas.published import ENCODER as PUBLISHED_ENCODER
 from model.metauas.published import PREPROCESSING, is_published, load_published
 
 ENCODED_TOGETHER_PX = 2**17  # of one image
+WHITENED_AT_ONCE = 8  # images: what they leave in the encoder on the way is the most that whitening needs
 START_SHARE = 0.05  # of changed pixels, as an untrained network believes
 
 Features = Sequence[Tensor]  # of B images, (B, C, h, w) a level, from stride 2 to 32
@@ -148,6 +149,8 @@ class MetaUAS(nn.Module):
     def whiten_alignment(self, images: Tensor) -> None:
         """Start each level's alignment from the statistics of `images` (see `encode`); see `Alignment.whiten`.
 
+        They may be on any device. `WHITENED_AT_ONCE` of them are encoded at a time, on the network's.
+
         Raises:
             BadRequest: there is no soft alignment.
         """
@@ -157,9 +160,13 @@ class MetaUAS(nn.Module):
                 " wanted 'soft', or train.whiten_alignment: false"
             )
         was_training = self.training
-        features = self.eval().encode(images)
+        device = next(self.parameters()).device
+        parts = [
+            self.eval().encode(part.to(device))[self.unaligned :] for part in torch.split(images, WHITENED_AT_ONCE)
+        ]
         self.train(was_training)
-        for align, level in zip(self.alignment, features[::-1], strict=False):  # both from the deepest
+        levels = [torch.cat(level) for level in zip(*parts, strict=True)]
+        for align, level in zip(self.alignment, levels[::-1], strict=True):  # both from the deepest
             cast(Alignment, align).whiten(level)
 
     def attention_statistics(self, prompt: Features, query: Features) -> dict[int, tuple[float, float]]:

@@ -62,8 +62,9 @@ def _train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str,
         _announce(out, progress)
     torch.manual_seed(params.seed)
     network = MetaUAS(**params.model.model_dump()).to(devices.device)
-    if recipe.whiten_alignment and not progress.step:
+    if recipe.whiten_alignment and not progress.step and devices.leads:
         network.whiten_alignment(_originals(training))
+    devices.share(network.state_dict().values())  # machines may differ in a last digit
     facts = _facts(params, training, network, code)
     learner = Learner(network, recipe, params.seed, steps, devices)
     if progress.step:

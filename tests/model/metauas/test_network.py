@@ -6,7 +6,7 @@ from torch.func import functional_call
 
 from configs.errors import BadRequest
 from model.metauas.alignment import FUSE
-from model.metauas.network import START_SHARE, MetaUAS
+from model.metauas.network import START_SHARE, WHITENED_AT_ONCE, MetaUAS
 
 TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8), "freeze_encoder": False}
 
@@ -182,6 +182,22 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "cut.ckpt").write_bytes(b"PK\x03\x04")
     with pytest.raises(BadRequest, match="not a torch file of plain tensors"):
         MetaUAS.from_checkpoint(tmp_path / "cut.ckpt")
+
+
+def test_whitening_encodes_a_few_images_at_a_time_to_the_same_effect(monkeypatch):
+    images, _ = pair(count=2 * WHITENED_AT_ONCE + 3)
+    encoded = []
+    encode = MetaUAS.encode
+    monkeypatch.setattr(MetaUAS, "encode", lambda self, some: encoded.append(len(some)) or encode(self, some))
+    alignments = []
+    for at_once in (WHITENED_AT_ONCE, len(images)):
+        monkeypatch.setattr("model.metauas.network.WHITENED_AT_ONCE", at_once)
+        torch.manual_seed(0)
+        network = MetaUAS(**TINY | {"similarity": "dot"})
+        network.whiten_alignment(images)
+        alignments.append(network.alignment.state_dict())
+    assert encoded == [WHITENED_AT_ONCE, WHITENED_AT_ONCE, 3, len(images)]
+    torch.testing.assert_close(*alignments, atol=1e-4, rtol=1e-3)
 
 
 def test_whitening_starts_every_level_and_leaves_the_encoder_as_it_was():
