@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from configs.errors import Failure
 from model.encoders import read_torch
 from model.metauas import CHECKPOINT, STATE_PREFIX
 from model.training.learner import Learner
@@ -17,13 +20,13 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 def save_last(out: Path, learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> None:
-    """Write last.ckpt: everything that a run needs to go on."""
+    """Write last.ckpt, everything that a run needs to go on; a Failure where it cannot be written."""
     state = {"optimizer": learner.optimizer.state_dict(), "progress": asdict(progress)}
     _write_whole(out / LAST, _content(learner, progress, facts) | state)
 
 
 def save_best(out: Path, learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> None:
-    """Write best.ckpt: the weights and what made them."""
+    """Write best.ckpt, the weights and what made them; a Failure where it cannot be written."""
     _write_whole(out / BEST, _content(learner, progress, facts))
 
 
@@ -53,15 +56,40 @@ def _content(learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> 
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    """Write aside and rename, each on disk before the next: after a power cut, too, the file is the old or the new."""
+    """Write aside and rename, each on disk before the next: after a power cut, too, the file is the old or the new.
+
+    Raises:
+        Failure: the disk is full, or whatever else forbids it. The old file stays, and nothing beside it.
+    """
     aside = path.with_name(f"{path.name}.partial")
-    with aside.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with aside.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            aside.unlink()
+        # Where writing fails halfway torch complains of its own archive, and the reason is what it complained over.
+        reason = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(reason, OSError):
+            raise
+        raise Failure(
+            f"{path}: {_bytes(content):,} bytes cannot be written: {reason.strerror}; make room, or see to the folder,"
+            " and run the same command again: what was written before is kept"
+        ) from None
+
+
+def _bytes(content: object) -> int:
+    """How much tensors there are in dictionaries and lists of them: nearly all of a checkpoint."""
+    if isinstance(content, Tensor):
+        return content.nbytes
+    if isinstance(content, Mapping):
+        return sum(map(_bytes, content.values()))
+    return sum(map(_bytes, content)) if isinstance(content, list) else 0

@@ -18,11 +18,9 @@ from model.metauas.metadata import CHECKPOINT
 from model.metauas.network import MetaUAS
 from model.training import learner
 from model.training import run as training
-from model.training.checkpoints import save_last
-from model.training.devices import Devices
 from model.training.learner import Learner
 from model.training.pairs import PairDataset
-from model.training.progress import Progress, best_epoch
+from model.training.progress import best_epoch
 from model.training.run import count_steps, train
 from pipeline.shards.format import open_shard
 from tests.conftest import ROOT
@@ -147,23 +145,6 @@ def test_a_run_killed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(run, 
         assert same(weights(undisturbed, which), weights(killed, which))
     assert progress(undisturbed) == progress(killed)
     assert not list(killed.glob("*.partial"))
-
-
-def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(run, monkeypatch):
-    folder = run("a", epochs=1)
-    before = (folder / "last.ckpt").read_bytes()
-    save = torch.save
-
-    def fail_halfway(content, file):
-        save(content, file)
-        file.truncate(1000)
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(torch, "save", fail_halfway)
-    one = Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, Devices(torch.device("cpu")))
-    with pytest.raises(OSError, match="No space"):
-        save_last(folder, one, Progress(), {})
-    assert (folder / "last.ckpt").read_bytes() == before
 
 
 def test_a_checkpoint_says_what_made_it_and_reads_without_running_code(run):
