@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import BatchNorm2d
@@ -88,6 +90,35 @@ def test_the_fast_form_of_a_frozen_encoder_changes_no_gradient(batch, monkeypatc
     torch.testing.assert_close(step(fast, batch).loss, step(plain, batch).loss, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(gradients(fast), gradients(plain), atol=1e-5, rtol=1e-3)
     assert not any(name.startswith("encoder.") for name in gradients(fast))
+
+
+def test_bf16_starts_from_the_loss_of_float32_and_keeps_weights_in_it(batch):
+    mixed = learner(precision="bf16-mixed")
+    loss = step(mixed, batch).loss
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, step(learner(), batch).loss, rtol=2e-2, atol=0)
+    assert {value.dtype for value in mixed.network.parameters()} == {torch.float32}
+    assert all(gradient.isfinite().all() for gradient in gradients(mixed).values())
+    seen = mixed.views(batch, 1)
+    with mixed.autocast():
+        level = mixed.network.encode(seen.prompt)[-1]
+    assert level.dtype == torch.bfloat16  # so it was not float32 that was compared with itself
+
+
+def test_a_compiled_network_is_one_graph_and_learns_the_same_from_batches_of_any_size(batch, monkeypatch):
+    fixed_norms(monkeypatch)
+    graphs = []
+
+    def as_traced(module, example_inputs):
+        graphs.append(example_inputs)
+        return module.forward
+
+    # Without Inductor, which takes minutes and a compiler; with `fullgraph` a break is an error.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=as_traced, fullgraph=True))
+    compiled, plain = (learner(compile=how, device_batch=3) for how in (True, False))  # parts of 3 and 2
+    torch.testing.assert_close(step(compiled, batch).loss, step(plain, batch).loss, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(gradients(compiled), gradients(plain), atol=1e-6, rtol=1e-4)
+    assert graphs
 
 
 def test_the_schedule_warms_up_and_ends_near_zero():

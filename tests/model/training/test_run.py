@@ -126,6 +126,17 @@ def test_a_stopped_and_resumed_run_ends_as_an_undisturbed_one(run, tmp_path, mon
     assert (tmp_path / "a" / loss).read_text() == (tmp_path / "b" / loss).read_text()
 
 
+def test_bf16_learns_and_resumes_to_the_same_weights(run, monkeypatch):
+    recipe = {"epochs": 2, "precision": "bf16-mixed", "checkpoint_steps": 1}
+    undisturbed = run("a", **recipe)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2, 1)
+        with pytest.raises(KeyboardInterrupt):
+            run("b", **recipe)
+    assert same(weights(undisturbed), weights(run("b", **recipe)))
+    assert all(math.isfinite(value) for point in progress(undisturbed)["history"] for value in point.values())
+
+
 def test_a_run_killed_in_the_middle_of_an_epoch_ends_as_an_undisturbed_one(run, tmp_path):
     undisturbed = run("a", epochs=12)
     write_square_shards(tmp_path / "b" / "data" / "pairs")
