@@ -36,7 +36,8 @@ def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) 
 
     Raises:
         BadRequest: the parameters do not go together, or with the machine, or the shards are not there.
-        Failure: the loss is not finite, a split has nothing to learn from, or one of several devices was killed.
+        Failure: the loss is not finite, a split has nothing to learn from, a checkpoint finds no room, or one of
+            several devices was killed.
     """
     on_devices(params.train.devices, partial(_train, params, pairs, out, curves, code))
 

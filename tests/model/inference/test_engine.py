@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.backends import cudnn
 
 from configs.errors import BadRequest
 from model.inference.engine import Speed, open_device, open_engine, torch_compare
@@ -74,3 +75,18 @@ def test_a_device_that_is_not_there_is_a_wrong_request():
     assert open_device("cpu") == torch.device("cpu")
     with pytest.raises(BadRequest, match=r"^--device abacus: "):
         open_device("abacus")
+
+
+@pytest.mark.parametrize("together", ["maps", "best"])
+def test_convolutions_are_whole_float32_for_prompts_and_queries_and_as_before_after(together, monkeypatch):
+    found = []
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    encode = MetaUAS.encode
+    monkeypatch.setattr(MetaUAS, "encode", lambda self, some: found.append(cudnn.allow_tf32) or encode(self, some))
+    network = MetaUAS("test_resnet", decoder_channels=(16, 16, 8, 8)).eval()
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    run = torch_compare(network, images, together, Speed(), batch_size=1)
+    assert cudnn.allow_tf32
+    run(images)
+    assert cudnn.allow_tf32
+    assert found[-3:] == [False] * 3  # two prompts and the queries; `for_inference` probes before
