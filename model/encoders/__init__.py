@@ -2,6 +2,7 @@
 
 from model.encoders.backbone import STRIDES, Encoder, Preprocessing
 from model.encoders.clip import WINDOWS, VisualPrior, read_clip
+from model.encoders.efficientnet_pytorch import efficientnet_pytorch_key
 from model.encoders.weight_files import check_finite, check_keys, read_torch, read_weights
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "VisualPrior",
     "check_finite",
     "check_keys",
+    "efficientnet_pytorch_key",
     "read_clip",
     "read_torch",
     "read_weights",

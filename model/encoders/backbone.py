@@ -1,4 +1,4 @@
-"""The encoder: any timm model with features at strides 2, 4, 8, 16 and 32 (paper, section 3.2, Eq. 1)."""
+"""The encoder: any timm model with features at strides 2, 4, 8, 16 and, where wanted, 32 (MetaUAS, section 3.2)."""
 
 import difflib
 import math
@@ -15,13 +15,11 @@ from configs.errors import BadRequest, Failure
 from model.encoders.weight_files import fit, read_weights
 
 STRIDES = [2, 4, 8, 16, 32]
-# The EfficientNet of the published network is tapped at its stem, not after its first stage as timm does, and keeps its
+# The EfficientNet of the published MetaUAS is tapped at its stem, not after its first stage as timm does, and keeps its
 # head of 806,400 parameters that nothing runs: with them it has the 22.1 M parameters that the paper states. Of
 # EfficientViT timm gives nothing at stride 2; its stem is, too. Stages whose outputs are at strides 4, 8, 16, 32:
-TAPPED_AT_STEM = {
-    re.compile(r"(tf_)?efficientnet_b\d"): (1, 2, 4, 6),
-    re.compile(r"efficientvit_b\d"): (0, 1, 2, 3),
-}
+EFFICIENTNET = re.compile(r"(tf_)?efficientnet_b\d")
+TAPPED_AT_STEM = {EFFICIENTNET: (1, 2, 4, 6), re.compile(r"efficientvit_b\d"): (0, 1, 2, 3)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Preprocessing:
 
 
 class Encoder(nn.Module):
-    """Five levels of features: `forward` float32 (B, 3, H, W) in [0, 1] -> (B, C_i, H / 2**i, W / 2**i) for i = 1..5.
+    """Levels of features: `forward` float32 (B, 3, H, W) in [0, 1] -> (B, C_i, H / 2**i, W / 2**i) for i = 1..levels.
 
     Args:
         name: of a timm model, with or without the tag of its weights.
@@ -70,6 +68,8 @@ class Encoder(nn.Module):
             preprocessing of its weights in its metadata; otherwise timm's for the model holds.
         frozen: no gradient, and evaluation mode whatever `train` is told: neither batch statistics nor drop-path move.
         preprocessing: overrides both; a checkpoint brings its own.
+        levels: how many, from stride 2; of what lies deeper nothing is run.
+        stem: whether an EfficientNet's level at stride 2 is its stem, as of the published MetaUAS, or its first stage.
 
     Raises:
         BadRequest: no such model, not these strides, or weights that do not fit.
@@ -79,16 +79,28 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, weights: str, *, frozen: bool, preprocessing: Preprocessing | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        weights: str,
+        *,
+        frozen: bool,
+        preprocessing: Preprocessing | None = None,
+        levels: int = len(STRIDES),
+        stem: bool = True,
+    ) -> None:
         super().__init__()
         state = None
         if weights not in ("none", "imagenet"):
             state, said = read_weights(weights)
             preprocessing = preprocessing or Preprocessing.of_file(name, weights, said)
         pad_type = preprocessing.pad_type if preprocessing else ""
-        # Empty where timm taps all five levels itself.
-        self.stages = next((stages for names, stages in TAPPED_AT_STEM.items() if names.match(name)), ())
-        self.net, self.channels = _build(name, pad_type, self.stages, pretrained=weights == "imagenet")
+        # Empty where timm taps all levels itself.
+        tapped = (
+            stages for names, stages in TAPPED_AT_STEM.items() if names.match(name) and (stem or names != EFFICIENTNET)
+        )
+        self.stages = next(tapped, ())[: levels - 1]
+        self.net, self.channels = _build(name, pad_type, self.stages, levels, pretrained=weights == "imagenet")
         if state is not None:
             fit(self.net, state, weights, optional=_all_keys(name))
         self.preprocessing = preprocessing or Preprocessing.of_model(self.net.pretrained_cfg)
@@ -101,7 +113,7 @@ class Encoder(nn.Module):
         self.train()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the features at strides 2, 4, 8, 16 and 32."""
+        """Return the features at strides 2, 4, 8, 16 and, of five levels, 32."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             x = (images - self.mean) / self.std
             return self._from_stem(x) if self.stages else tuple(self.net(x))
@@ -121,12 +133,16 @@ class Encoder(nn.Module):
         return tuple(features)
 
 
-def _build(name: str, pad_type: str, stages: Sequence[int], *, pretrained: bool) -> tuple[Any, tuple[int, ...]]:
+def _build(
+    name: str, pad_type: str, stages: Sequence[int], levels: int, *, pretrained: bool
+) -> tuple[Any, tuple[int, ...]]:
     """The timm model and its features' channels."""
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
         raise BadRequest(f"model.encoder = {name}: no such timm model; near it: {', '.join(near) or 'none'}")
     options: dict[str, Any] = {"num_classes": 0} if stages else {"features_only": True}
+    if not stages and levels < len(STRIDES):
+        options["out_indices"] = tuple(range(levels))
     if pad_type:
         options["pad_type"] = pad_type
     try:
@@ -143,16 +159,30 @@ def _build(name: str, pad_type: str, stages: Sequence[int], *, pretrained: bool)
     if stages:
         if hasattr(net, "head"):  # of EfficientViT: millions of parameters that nothing here runs
             net.head = nn.Identity()
-        levels = net.feature_info[-len(stages) :]
-        stem = net.conv_stem.out_channels if hasattr(net, "conv_stem") else net.stem.in_conv.conv.out_channels
-        return net, (stem, *(level["num_chs"] for level in levels))
-    if net.feature_info.reduction() != STRIDES:
-        found = ", ".join(map(str, net.feature_info.reduction()))
-        raise BadRequest(
-            f"model.encoder = {name}: features at strides {found}; wanted 2, 4, 8, 16, 32, as the decoder doubles the"
-            " resolution level by level; take a model with such a pyramid, for example resnet50"
-        )
-    return net, tuple(net.feature_info.channels())
+        tapped = [info for info in net.feature_info if int(info["module"].rpartition(".")[2]) in stages]
+        first = net.conv_stem.out_channels if hasattr(net, "conv_stem") else net.stem.in_conv.conv.out_channels
+        channels = (first, *(info["num_chs"] for info in tapped))
+        deepest = tapped[-1]["module"]
+    else:
+        strides, wanted = net.feature_info.reduction(), STRIDES[:levels]
+        if strides != wanted:
+            found, told = (", ".join(map(str, some)) for some in (strides, wanted))
+            raise BadRequest(
+                f"model.encoder = {name}: features at strides {found}; wanted {told}; take a model with such a pyramid,"
+                " for example resnet50"
+            )
+        channels = tuple(net.feature_info.channels())
+        deepest = net.feature_info.module_name()[-1]
+    if levels < len(STRIDES):
+        _cut(net, deepest)
+    return net, channels
+
+
+def _cut(net: Any, deepest: str) -> None:
+    """Drop the stages after `deepest`, "blocks.4", of an EfficientNet and its kin; timm drops most others' itself."""
+    stages, _, number = deepest.partition(".")
+    if number.isdigit() and isinstance(getattr(net, stages, None), nn.Sequential):
+        setattr(net, stages, getattr(net, stages)[: int(number) + 1])
 
 
 def _three_numbers(text: str) -> tuple[float, ...]:

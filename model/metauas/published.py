@@ -5,33 +5,16 @@ timm's. Both sizes are of one architecture, so nothing in a file tells which it 
 """
 
 from collections.abc import Mapping
-from itertools import accumulate
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from model.encoders import Preprocessing, check_finite, check_keys
+from model.encoders import Preprocessing, check_finite, check_keys, efficientnet_pytorch_key
 
 ENCODER = "tf_efficientnet_b4"
 PREPROCESSING = Preprocessing(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), pad_type=""
 )  # timm pads "tf_" models as wanted
-
-BLOCKS = (2, 4, 4, 6, 6, 8, 2)  # of EfficientNet-b4, by stage; the published file numbers them through
-FIRST = (0, *accumulate(BLOCKS))  # the number of each stage's first block
-
-# Our name of a module: the published one. The first stage does not expand, so its names are shifted.
-FIRST_STAGE = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
-OTHER_STAGES = {
-    "conv_pw": "_expand_conv",
-    "bn1": "_bn0",
-    "conv_dw": "_depthwise_conv",
-    "bn2": "_bn1",
-    "conv_pwl": "_project_conv",
-    "bn3": "_bn2",
-}
-EXCITATION = {"se.conv_reduce": "_se_reduce", "se.conv_expand": "_se_expand"}
-OUTSIDE = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}
 
 
 def published_key(key: str) -> str:
@@ -41,12 +24,7 @@ def published_key(key: str) -> str:
         return key.replace(".project.", ".alignment_layer.dimensionality_reduction.")
     if part != "encoder":
         return key
-    module, _, leaf = rest.removeprefix("net.").rpartition(".")
-    if not module.startswith("blocks."):
-        return f"encoder.{OUTSIDE[module]}.{leaf}"
-    _, stage, block, name = module.split(".", 3)
-    names = EXCITATION | (OTHER_STAGES if int(stage) else FIRST_STAGE)
-    return f"encoder._blocks.{FIRST[int(stage)] + int(block)}.{names[name]}.{leaf}"
+    return f"encoder.{efficientnet_pytorch_key(rest.removeprefix('net.'))}"
 
 
 def is_published(content: Mapping[str, object]) -> bool:

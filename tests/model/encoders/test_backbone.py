@@ -23,6 +23,30 @@ def test_efficientnet_b4_is_tapped_at_its_stem_and_keeps_its_head():
     assert sum(p.numel() for p in encoder.parameters()) == 17_548_616
 
 
+@pytest.mark.parametrize(
+    "name", ["tf_efficientnet_b4", "mobilenetv2_100", "mobilenetv3_small_100", "efficientvit_b0", "resnet18"]
+)
+def test_fewer_levels_are_the_first_of_all_and_what_lies_deeper_is_dropped(name):
+    whole = Encoder(name, "none", frozen=True, stem=False)
+    first = Encoder(name, "none", frozen=True, stem=False, levels=4)
+    first.load_state_dict({key: whole.state_dict()[key] for key in first.state_dict()})
+    assert first.channels == whole.channels[:4]
+    for level, wanted in zip(first(IMAGES), whole(IMAGES)[:4], strict=True):
+        torch.testing.assert_close(level, wanted)
+    assert sum(p.numel() for p in first.parameters()) < 0.7 * sum(p.numel() for p in whole.parameters())
+
+
+def test_efficientnet_b4_is_tapped_after_its_first_stage_without_its_stem():
+    assert Encoder("tf_efficientnet_b4", "none", frozen=True, stem=False, levels=4).channels == (24, 32, 56, 160)
+
+
+def test_weights_of_the_whole_model_fit_its_first_levels(tmp_path):
+    whole = timm.create_model("test_efficientnet")
+    torch.save(whole.state_dict(), tmp_path / "whole.pth")
+    encoder = Encoder("test_efficientnet", str(tmp_path / "whole.pth"), frozen=True, levels=4, stem=False)
+    assert all(torch.equal(value, whole.state_dict()[key]) for key, value in encoder.net.state_dict().items())
+
+
 def test_images_are_normalised_by_the_model_s_own_mean_and_std():
     encoder = Encoder("test_resnet", "none", frozen=True)
     plain = timm.create_model("test_resnet", features_only=True).eval()
