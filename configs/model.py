@@ -11,6 +11,8 @@ Similarity = Literal["dot", "scaled", "cosine"]
 Levels = Literal[3, 4]
 Fusion = Literal["concat", "add", "absdiff", "concat+absdiff"]
 Decoder = Literal["unet", "fpn-add", "fpn-cat"]
+Prompt = Literal["none", "static", "dynamic"]  # of OneNIP, as the next
+Bidirectional = Literal["v1", "v2"]
 
 
 class Model(Section):

@@ -2,8 +2,8 @@
 
     python -m model.weights metauas-256.ckpt [--json]
 
-It tells the published checkpoints, this project's own and timm's weights of the paper's encoders apart, counts the
-parameters of the network that they make and gives the file's sha256.
+It tells the published checkpoints (MetaUAS, OneNIP, UniAD), this project's own and timm's weights of the paper's
+encoders apart, counts the parameters of the network that they make and gives the file's sha256.
 """
 
 import argparse
@@ -20,6 +20,8 @@ from torch import Tensor
 from configs.errors import BadRequest, run
 from model.encoders import Encoder, read_torch, read_weights
 from model.metauas import CHECKPOINT, MetaUAS, is_published
+from model.onenip import CHECKPOINT as ONENIP
+from model.onenip import OneNIP, has_encoder, published_kind
 
 ENCODERS = ("tf_efficientnet_b4", "tf_efficientnet_b6", "efficientvit_b3", "mobilenetv2_100")  # of the paper's Table 3b
 
@@ -43,7 +45,7 @@ def describe(path: Path) -> Description:
     """
     tensors_only = path.suffix == ".safetensors"
     content = {} if tensors_only or not path.is_file() else read_torch(path)
-    network: MetaUAS | Encoder
+    network: MetaUAS | OneNIP | Encoder
     if CHECKPOINT in content:
         network = MetaUAS.from_checkpoint(path)
         height, width = network.size or (0, 0)
@@ -51,6 +53,17 @@ def describe(path: Path) -> Description:
     elif is_published(content):
         network = MetaUAS.from_checkpoint(path)
         kind = "published MetaUAS, for 256 or 512 px: both are one architecture, so the file cannot tell"
+    elif ONENIP in content:
+        network = OneNIP.from_checkpoint(path)
+        height, width = network.size
+        prompt, encoder = network.arguments["prompt"], network.arguments["encoder"]
+        kind = f"this project's OneNIP, prompt {prompt}, encoder {encoder}, for {height} x {width} px"
+    elif system := published_kind(content):
+        network = OneNIP.from_published(content, path)
+        height, width = network.size
+        kind = f"published {system} for {height} x {width} px"
+        kind += "" if system == "UniAD" else ", of before or after the decoder's fix: the file cannot tell"
+        kind += "" if has_encoder(content) else "; without its encoder, whose parameters are counted all the same"
     else:
         state, said = read_weights(path)
         name = said.get("architecture") or _encoder_of(path, state)
@@ -71,7 +84,8 @@ def _encoder_of(path: Path, state: Mapping[str, Tensor]) -> str:
         if state.keys() <= wanted.keys() and all(value.shape == wanted[key].shape for key, value in state.items()):
             return name
     raise BadRequest(
-        f"{path}: {len(state)} tensors, of no network known here: neither MetaUAS nor timm's {', '.join(ENCODERS)}"
+        f"{path}: {len(state)} tensors, of no network known here: neither MetaUAS, OneNIP, UniAD nor timm's"
+        f" {', '.join(ENCODERS)}"
     )
 
 

@@ -32,6 +32,7 @@ ORDER = (
     "model.pictures",
     "model.encoders",
     "model.metauas",
+    "model.onenip",
     "model.fast",
     "model.training",
     "model.benchmark",

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from configs.errors import BadRequest
 from model.metauas.network import MetaUAS
+from model.onenip.network import OneNIP
 from model.weights import describe, main
 from tests.model.checkpoints import save_checkpoint
 from tests.model.published_file import filled, published_shapes
@@ -30,6 +31,34 @@ def test_our_own_checkpoint_says_its_encoder_and_size(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "this project's checkpoint, encoder test_resnet, trained at 64 x 96 px" in said
     assert f"{sum(p.numel() for p in network.parameters()):,} parameters" in said
+
+
+@pytest.mark.parametrize(
+    ("switches", "kind", "learned"),
+    [
+        (
+            {},
+            "published OneNIP for 224 x 224 px, of before or after the decoder's fix: the file cannot tell",
+            8_372_625,
+        ),
+        ({"prompt": "none", "refiner": False}, "published UniAD for 224 x 224 px", 7_717_392),
+    ],
+)
+def test_published_files_of_onenip_and_uniad_are_known_with_their_size_and_counts(tmp_path, switches, kind, learned):
+    path = tmp_path / "ckpt.pkl"
+    state = OneNIP("tf_efficientnet_b4", **switches).reconstruction.state_dict()
+    torch.save({"state_dict": {f"module.reconstruction.{key}": value for key, value in state.items()}}, path)
+    found = describe(path)
+    assert found.kind == f"{kind}; without its encoder, whose parameters are counted all the same"
+    assert (found.parameters - 3_635_984, found.learned) == (learned, learned)  # less those of b4 up to stride 16
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_our_own_onenip_says_its_prompt_encoder_and_size(tmp_path):
+    network = OneNIP("test_resnet", size=(64, 96), prompt="static", encoder_layers=1, decoder_layers=1)
+    found = describe(save_checkpoint(tmp_path / "best.ckpt", network, network.size, key="onenip"))
+    assert found.kind == "this project's OneNIP, prompt static, encoder test_resnet, for 64 x 96 px"
+    assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("named", [False, True])
