@@ -213,7 +213,7 @@ class OneNIP(nn.Module):
         """The network of a checkpoint, in evaluation mode: of this project's training, or published.
 
         Raises:
-            BadRequest: no such file, neither kind of checkpoint, or one whose tensors do not fit.
+            BadRequest: no such file, neither kind of checkpoint, a damaged one, or one whose tensors do not fit.
         """
         path = Path(path)
         if not path.is_file():
@@ -223,7 +223,10 @@ class OneNIP(nn.Module):
             published.want_encoder(content, path)
             return cls.from_published(content, path)
         arguments, state = read_own(content, path)
-        network = cls(**arguments)
+        try:
+            network = cls(**arguments)
+        except (BadRequest, TypeError) as error:
+            raise BadRequest(f"{path}: {error}") from None
         check_keys(network.state_dict(), state, path, cls.__name__)
         network.load_state_dict(state)
         return network.eval()

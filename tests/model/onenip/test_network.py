@@ -282,6 +282,8 @@ def test_a_checkpoint_s_arguments_are_those_of_the_constructor():
         (lambda c: c.pop("onenip"), r"neither a OneNIP of version 1 of this project \(found none\) nor a published"),
         (lambda c: c["onenip"].update(version=9), r"neither a OneNIP of version 1 of this project \(found 9\)"),
         (lambda c: c["onenip"].pop("network"), r"a damaged OneNIP checkpoint \(KeyError: 'network'\)"),
+        (lambda c: c["onenip"]["network"].update(heads=4), r"unexpected keyword argument 'heads'"),
+        (lambda c: c["onenip"]["network"].update(alpha=2), r"alpha 2; wanted"),
         (lambda c: c.pop("state_dict"), r"a damaged OneNIP checkpoint \(KeyError: 'state_dict'\)"),
         (lambda c: c["state_dict"].pop("network.normaliser"), r"do not fit OneNIP: 1 missing \(normaliser\)"),
     ],
