@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
+from model.pairs import PairDataset
 from model.training.feed import Feed
-from model.training.pairs import PairDataset
 from pipeline.shards.provenance import ROOT
 
 PAIRS_PER_IMAGE = 16

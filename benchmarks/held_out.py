@@ -15,8 +15,8 @@ from model.benchmark.evaluate_pairs import evaluate_pairs
 from model.benchmark.evaluation import NETWORK, Evaluation
 from model.benchmark.methods import EncodeOnce, network_method
 from model.metauas.network import MetaUAS
+from model.pairs import PairDataset
 from model.scores.results import MEAN
-from model.training.pairs import PairDataset
 from model.training.validate import false_positives
 from pipeline.shards.provenance import ROOT
 

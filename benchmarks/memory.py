@@ -20,9 +20,9 @@ from configs.everything import Everything
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.synth import build_pair_shard, plan_pairs
 from pipeline.cluster.client import connect, run_jobs
+from pipeline.linked import show
 from pipeline.shards.format import shard_path, shelf_name, write_manifest
 from pipeline.shards.jobs import ShardJob
-from pipeline.shards.shelf import link_shard
 from pipeline.source.coco import read_annotations
 from pipeline.source.index_build import build_index, choose_images, write_index
 
@@ -71,9 +71,7 @@ def measure(params: Everything, work: Path) -> list[tuple[str, int, float]]:
     entries, inpaint_mb = run_and_weigh(partial(build_inpainted_shard, task=task), jobs)
     (work / "inpainted").mkdir()
     for entry in entries:
-        link_shard(
-            shard_path(work / "shelf", shelf_name(entry.fingerprint)), shard_path(work / "inpainted", entry.name)
-        )
+        show(shard_path(work / "shelf", shelf_name(entry.fingerprint)), shard_path(work / "inpainted", entry.name))
     write_manifest(work / "inpainted", entries)
     pairs_task, jobs = plan_pairs(params, work / "shelf", work / "index", work / "inpainted")
     made, synth_mb = run_and_weigh(partial(build_pair_shard, task=pairs_task), jobs[:4])

@@ -10,8 +10,8 @@ from configs.section import load
 from model.benchmark import NETWORK, Evaluation, network_method
 from model.benchmark.evaluate_pairs import evaluate_pairs, pair_sheet
 from model.metauas import MetaUAS
+from model.pairs import PairDataset
 from model.report import in_short, write_report
-from model.training import PairDataset
 
 CHECKPOINT = Path("models/metauas/best.ckpt")
 PAIRS = Path("data/pairs")

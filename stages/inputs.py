@@ -1,8 +1,8 @@
 """DVC stage `inputs`: files and libraries that DVC does not see -> data/inputs.  Run: dvc repro inputs; it always runs.
 
 What params.yaml names by path (weights, lists, prompts) may lie anywhere, or be nothing: DVC cannot depend on it. Here
-its content is noted, and the stages depend on the note. Before DVC removes what a stage made, its shards are put where
-the stage finds them again.
+its content is noted, and the stages depend on the note. Before DVC removes what a stage made, its shards and its run
+are put where the stage finds them again.
 """
 
 import hashlib
@@ -17,10 +17,14 @@ from configs.errors import run
 from configs.everything import Everything
 from configs.section import load
 from pipeline.changes import LAMA_LIBRARIES
+from pipeline.linked import keep
 from pipeline.shards import LIBRARIES, adopt
 
 NOTES = Path("data/inputs")
+WORK = Path(".work")
+# As in `model.training`, whose import would take longer than all else that is done here.
 TRAINING_LIBRARIES = ("torch", "timm", "kornia", "numpy")
+TRAINING = {"model": Path("models/metauas"), "pictures": Path("reports/train/pictures")}
 SHARDS = {"inpaint": Path("data/inpainted"), "synth": Path("data/pairs")}
 LISTS = "*.json"  # of a folder of the published lists
 
@@ -29,7 +33,8 @@ def main() -> None:
     """Note what each stage takes that DVC does not see, and say what has changed."""
     params = load(Everything)
     for stage, root in SHARDS.items():
-        adopt(root, Path(".work/shards") / stage)
+        adopt(root, WORK / "shards" / stage)
+    _keep_training()
     lama = params.inpaint.filler == "lama"
     evaluate = params.evaluate
     wanted: dict[str, tuple[tuple[str, ...], dict[str, str | None]]] = {
@@ -57,6 +62,14 @@ def main() -> None:
         path = NOTES / f"{stage}.json"
         _tell(stage, json.loads(path.read_text()) if path.is_file() else note, note)
         path.write_text(json.dumps(note, indent=1) + "\n")
+
+
+def _keep_training() -> None:
+    run = TRAINING["model"] / "run.json"
+    if run.is_file():
+        folder = WORK / "trainings" / json.loads(run.read_text())["name"]
+        for name, shown in TRAINING.items():
+            keep(shown, folder / name)
 
 
 def _digest(name: str) -> str:

@@ -5,17 +5,20 @@ from pathlib import Path
 from configs.errors import run
 from configs.section import load
 from configs.train import TrainParams
-from model.training import train
+from model.training import NOT_OF_THE_RESULT, Places, train
 from pipeline.shards import code_digest
 
-PAIRS = Path("data/pairs")
-MODEL = Path("models/metauas")
-CURVES = Path("reports/train")
+PLACES = Places(
+    pairs=Path("data/pairs"),
+    runs=Path(".work/trainings"),
+    model=Path("models/metauas"),
+    curves=Path("reports/train"),
+)
 
 
 def main() -> None:
     """Train, or go on training, the network of params.yaml."""
-    train(load(TrainParams), PAIRS, MODEL, CURVES, code_digest(train.__module__))
+    train(load(TrainParams), PLACES, code_digest(train.__module__, NOT_OF_THE_RESULT))
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from torch.utils.data import default_collate
 
 from configs.train import Augment
 from model.benchmark.methods import Method
+from model.pairs import PairDataset, Prepared, prepare
 from model.pictures import Strip, take_turns, to_image
 from model.scores import ALL, BLOCK, Row, Tally, pixel_level
-from model.training import PairDataset, Prepared, prepare
 from pipeline.progress import track
 from pipeline.shards import KINDS
 from pipeline.spread import spread

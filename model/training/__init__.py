@@ -1,12 +1,5 @@
 """Exactly what a training run executes: pair shards to checkpoints."""
 
-from model.training.augment import Prepared, prepare
-from model.training.pairs import PairDataset
-from model.training.run import train
+from model.training.run import NOT_OF_THE_RESULT, Places, train
 
-__all__ = [
-    "PairDataset",
-    "Prepared",
-    "prepare",
-    "train",
-]
+__all__ = ["NOT_OF_THE_RESULT", "Places", "train"]

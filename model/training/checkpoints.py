@@ -14,45 +14,39 @@ from configs.errors import Failure
 from model.encoders import read_torch
 from model.metauas import CHECKPOINT, STATE_PREFIX
 from model.training.learner import Learner
-from model.training.progress import Progress
+from model.training.run_state import RunState
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-def save_last(out: Path, learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> None:
+def save_last(out: Path, learner: Learner, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write last.ckpt, everything that a run needs to go on; a Failure where it cannot be written."""
-    state = {"optimizer": learner.optimizer.state_dict(), "progress": asdict(progress)}
-    _write_whole(out / LAST, _content(learner, progress, facts) | state)
+    more = {"optimizer": learner.optimizer.state_dict(), "progress": asdict(state)}
+    _write_whole(out / LAST, _content(learner, state, facts) | more)
 
 
-def save_best(out: Path, learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> None:
+def save_best(out: Path, learner: Learner, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write best.ckpt, the weights and what made them; a Failure where it cannot be written."""
-    _write_whole(out / BEST, _content(learner, progress, facts))
+    _write_whole(out / BEST, _content(learner, state, facts))
 
 
-def read_progress(out: Path, fingerprint: str) -> Progress:
-    """How far the run of this fingerprint in `out` has come: not at all where there is none, or another's."""
+def read_state(out: Path) -> RunState:
+    """How far the run in `out` has come: not at all where it has no checkpoint yet."""
     path = out / LAST
-    if not path.is_file():
-        return Progress()
-    content = read_torch(path)
-    said = content.get(CHECKPOINT)
-    if not isinstance(said, Mapping) or said.get("fingerprint") != fingerprint:
-        return Progress()
-    return Progress(**content["progress"])
+    return RunState(**read_torch(path)["progress"]) if path.is_file() else RunState()
 
 
 def restore(out: Path, learner: Learner) -> None:
     """Give `learner` the weights and the optimiser's state of last.ckpt."""
     content = read_torch(out / LAST)
-    state = {key.removeprefix(STATE_PREFIX): value for key, value in content["state_dict"].items()}
-    learner.network.load_state_dict(state)
+    weights = {key.removeprefix(STATE_PREFIX): value for key, value in content["state_dict"].items()}
+    learner.network.load_state_dict(weights)
     learner.optimizer.load_state_dict(content["optimizer"])
 
 
-def _content(learner: Learner, progress: Progress, facts: Mapping[str, Any]) -> dict[str, Any]:
-    state = {f"{STATE_PREFIX}{key}": value for key, value in learner.network.state_dict().items()}
-    return {"state_dict": state, CHECKPOINT: {**facts, "history": progress.history}}
+def _content(learner: Learner, state: RunState, facts: Mapping[str, Any]) -> dict[str, Any]:
+    weights = {f"{STATE_PREFIX}{key}": value for key, value in learner.network.state_dict().items()}
+    return {"state_dict": weights, CHECKPOINT: {**facts, "history": state.history}}
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:

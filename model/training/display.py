@@ -2,13 +2,13 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Self, TypeVar
+from collections.abc import Mapping
+from typing import Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-T = TypeVar("T")
 SECONDS_BETWEEN_LINES = 30.0
+KIND_PREFIX = "val/pixel_ap/"
 
 
 class Pace:
@@ -18,26 +18,22 @@ class Pace:
         self.pairs = 0
         self.seconds = 0.0
         self.waited = 0.0
+        self._last = 0.0
 
     def __str__(self) -> str:
         seconds = max(self.seconds, 1e-9)
         return f"{self.pairs / seconds:.1f} pairs/s, {self.waited / seconds:.0%} waiting for data"
 
-    def waiting(self, batches: Iterable[T], busy: Callable[[], bool]) -> Iterator[T]:
-        """Yield `batches` with the clock running; a batch that came while the device was still `busy` cost nothing."""
-        coming = iter(batches)
-        start = time.monotonic()
-        while True:
-            asked = time.monotonic()
-            batch = next(coming, None)
-            if batch is None:
-                break
-            now = time.monotonic()
-            self.waited += 0.0 if busy() else now - asked
-            self.seconds += now - start
-            start = now
-            yield batch
-        self.seconds += time.monotonic() - start
+    def start(self) -> None:
+        """Let the clock run."""
+        self._last = time.monotonic()
+
+    def lap(self, *, waited: bool = False) -> None:
+        """Count the time since the last lap, as spent waiting for data or not."""
+        now = time.monotonic()
+        self.seconds += now - self._last
+        self.waited += now - self._last if waited else 0.0
+        self._last = now
 
 
 class Display:
@@ -73,3 +69,15 @@ class Display:
         if self.shown and self._bar.disable and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             print(f"{self.description}: {done} of {self.pairs} pairs, {said}", file=sys.stderr, flush=True)
+
+
+def describe_epoch(point: Mapping[str, float]) -> str:
+    """An epoch's point in words."""
+    kinds = ", ".join(
+        f"{name.removeprefix(KIND_PREFIX)} {value:.3f}"
+        for name, value in point.items()
+        if name.startswith(KIND_PREFIX) and name != "val/pixel_ap/all"
+    )
+    losses = f"train loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}"
+    false = f"false alarms on {point['val/unchanged/images']:.0%} of unchanged pairs"
+    return f"{losses}, val pixel AP {point['val/pixel_ap/all']:.3f} ({kinds}), {false}"

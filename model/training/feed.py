@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.training.pairs import PairDataset
+from model.pairs import PairDataset
 from model.training.plan import Indices, batch_sizes, block_starts, first_uses, most_held, order, rank_sizes
 
 Batch = dict[
@@ -81,13 +81,13 @@ class Feed:
         ends = np.append(self._starts[1:], len(self.dataset))
         bounds = zip(self._starts[blocks].tolist(), ends[blocks].tolist(), strict=True)
         if not self.workers:
-            yield from (self.dataset.run(first, end) for first, end in bounds)
+            yield from (self.dataset.read_range(first, end) for first, end in bounds)
             return
         coming: deque[Future[Batch]] = deque()
         threads = ThreadPoolExecutor(self.workers, "feed")
         try:
             for first, end in bounds:
-                coming.append(threads.submit(self.dataset.run, first, end))
+                coming.append(threads.submit(self.dataset.read_range, first, end))
                 if len(coming) > self.workers * BLOCKS_AHEAD:
                     yield coming.popleft().result()
             while coming:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from configs.train import Train
 from model.fast import with_fast_encoder
 from model.metauas import MetaUAS
-from model.training.augment import Draws, Prepared, draw, label, prepare, see
+from model.pairs import Draws, Prepared, draw, label, prepare, see
 from model.training.devices import Devices
 from model.training.feed import Batch
 from model.training.plan import FOR_NETWORK

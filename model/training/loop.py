@@ -1,33 +1,29 @@
 """The loop of a run: epochs of steps, what is looked at after each, and what is written when."""
 
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
 from configs.errors import Failure
+from model.pairs import PairDataset
 from model.training.checkpoints import save_best, save_last
-from model.training.display import Display, Pace
+from model.training.display import Display, Pace, describe_epoch
 from model.training.feed import Batch, Feed, to_device
 from model.training.learner import Learned, Learner
 from model.training.live_curves import add_point, write_curves
-from model.training.pairs import PairDataset
-from model.training.progress import Progress, best_epoch, describe_epoch
-from model.training.sheets import write_augmented, write_predictions
+from model.training.run_state import RunState, best_epoch
+from model.training.runs import Run
+from model.training.sheets import SHEET_PAIRS, spread_over, write_augmented, write_predictions
 from model.training.validate import attention, false_positives, validate
 from pipeline.spread import spread
 
 SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
-PICTURES = "pictures"  # folder beside the curves
-SHEET_PAIRS = 8
 UNCHANGED_PAIRS = 64  # val pairs whose originals are looked at for false alarms after each epoch
 ATTENTION_PAIRS = 4  # val pairs whose attention is measured after each epoch
 NAMED_PAIRS = 8  # in an error; the rest are counted
@@ -50,9 +46,10 @@ class Loop:
         learner: what learns.
         feed: this device's batches.
         validation: the pairs to validate on.
-        progress: how far the run has come; kept up to date.
-        out: folder of the checkpoints.
-        curves: folder of DVCLive's tables and of the pictures.
+        state: how far the run has come; kept up to date.
+        run: where its checkpoints and pictures are written.
+        shown: where its checkpoints are shown.
+        curves: folder of DVCLive's tables, in which the pictures are shown.
         facts: plain values that every checkpoint carries beside the weights.
     """
 
@@ -61,8 +58,9 @@ class Loop:
         learner: Learner,
         feed: Feed,
         validation: PairDataset,
-        progress: Progress,
-        out: Path,
+        state: RunState,
+        run: Run,
+        shown: Path,
         curves: Path,
         facts: Mapping[str, Any],
     ) -> None:
@@ -71,8 +69,9 @@ class Loop:
         self.devices = learner.devices
         self.feed = feed
         self.validation = validation
-        self.progress = progress
-        self.out = out
+        self.state = state
+        self.run = run
+        self.shown = shown
         self.curves = curves
         self.facts = facts
         self.epochs = math.ceil(learner.steps / len(feed.batch_sizes))
@@ -85,9 +84,9 @@ class Loop:
     @property
     def finished(self) -> bool:
         """Whether the last step was made and its epoch closed."""
-        return self.progress.step >= self.learner.steps and not self.progress.batch
+        return self.state.step >= self.learner.steps and not self.state.batch
 
-    def run(self) -> None:
+    def learn(self) -> None:
         """Go on to the end.
 
         Raises:
@@ -95,12 +94,11 @@ class Loop:
         """
         if self.devices.leads:
             # As far as the checkpoint knows them: what a killed run logged past it is drawn again.
-            self._live = write_curves(self.curves, self.progress.history)
-            if not self.progress.step:
-                shutil.rmtree(self.curves / PICTURES, ignore_errors=True)  # of another run
+            self._live = write_curves(self.curves, self.state.history)
             self._draw_augmented()
+            self._publish()
         if self.finished:
-            self._say(f"train: {self.out} holds this run, finished; nothing to do. {self._best()}")
+            self._say(f"train: {self.run.folder} holds this run, finished; nothing to do. {self._best()}")
             return
         while not self.finished:
             self._learn_epoch()
@@ -109,34 +107,38 @@ class Loop:
 
     def _learn_epoch(self) -> None:
         """Learn from what is left of the epoch."""
-        progress, learner = self.progress, self.learner
-        epoch = progress.epoch
+        state, learner = self.state, self.learner
+        epoch = state.epoch
         learner.network.train()
-        batches = islice(self.feed.epoch(epoch, progress.batch), learner.steps - progress.step)
+        batches = islice(self.feed.epoch(epoch, state.batch), learner.steps - state.step)
         pending: _Pending | None = None
         with Display(f"epoch {epoch}/{self.epochs}", sum(self.feed.batch_sizes), shown=self.devices.leads) as display:
+            self.pace.start()
             # A loss is waited for when the next batch is here with its draws, so that a GPU works while the CPU does.
-            for batch in self.pace.waiting(batches, self._is_busy):
+            for batch in batches:
+                self.pace.lap(waited=not self._is_busy())
                 draws = learner.draw(batch, epoch)
                 self._settle(pending, display)
                 batch = self._to_device(batch)
-                pending = _Pending(learner.step(batch, draws, epoch, progress.batch, progress.step), batch)
+                pending = _Pending(learner.step(batch, draws, epoch, state.batch, state.step), batch)
                 self._mark_end_of_work()
+                self.pace.lap()
             self._settle(pending, display)
+            self.pace.lap()
 
     def _settle(self, pending: _Pending | None, display: Display) -> None:
         """Wait for a step, count it, and write a checkpoint where one is due."""
         if pending is None:
             return
-        progress = self.progress
+        state = self.state
         loss = float(pending.learned.loss)
         if not math.isfinite(loss):
             raise self._failure(loss, pending)
-        progress.add(loss, self.feed.batch_sizes[progress.batch])
-        self.pace.pairs += self.feed.batch_sizes[progress.batch - 1]
-        display.update(progress.pairs, progress.loss / progress.pairs, self.pace)
-        if progress.step % self.recipe.checkpoint_steps == 0 and self.devices.leads:
-            save_last(self.out, self.learner, progress, self.facts)
+        state.add(loss, self.feed.batch_sizes[state.batch])
+        self.pace.pairs += self.feed.batch_sizes[state.batch - 1]
+        display.update(state.pairs, state.loss / state.pairs, self.pace)
+        if state.step % self.recipe.checkpoint_steps == 0 and self.devices.leads:
+            save_last(self.run.model, self.learner, state, self.facts)
 
     def _failure(self, loss: float, pending: _Pending) -> Failure:
         """Name the pairs whose own loss is not finite, on whatever device."""
@@ -147,25 +149,26 @@ class Loop:
         shown = ", ".join(names[:NAMED_PAIRS]) or "of which none alone is to blame"
         more = f" and {len(names) - NAMED_PAIRS} more" if len(names) > NAMED_PAIRS else ""
         return Failure(
-            f"train: the loss is {loss} in epoch {self.progress.epoch}, batch {self.progress.batch + 1}, on pairs"
+            f"train: the loss is {loss} in epoch {self.state.epoch}, batch {self.state.batch + 1}, on pairs"
             f" {shown}{more}; lower train.lr, or look at a pair's shard with python -m pipeline.inspect"
         )
 
     def _close_epoch(self) -> None:
         """Validate and write; the last checkpoint comes last, so a kill in between repeats what was not written."""
-        progress, learner = self.progress, self.learner
+        state, learner = self.state, self.learner
         point = self.devices.from_first(self._validate() if self.devices.leads else {})
-        progress.close_epoch(point)
-        epoch = len(progress.history)
+        state.close_epoch(point)
+        epoch = len(state.history)
         if self.devices.leads:
-            add_point(self._live, epoch, progress.history[-1])
+            add_point(self._live, epoch, state.history[-1])
             every = self.recipe.sheet_epochs
             if every is not None and (epoch % every == 0 or self.finished):
                 self._draw_predictions(epoch)
-            if best_epoch(progress.history, self.select_by) == epoch:
-                save_best(self.out, learner, progress, self.facts)
-            save_last(self.out, learner, progress, self.facts)
-        self._say(f"epoch {epoch}/{self.epochs}: {describe_epoch(progress.history[-1])}, {self.pace}")
+            if best_epoch(state.history, self.select_by) == epoch:
+                save_best(self.run.model, learner, state, self.facts)
+            save_last(self.run.model, learner, state, self.facts)
+            self._publish()
+        self._say(f"epoch {epoch}/{self.epochs}: {describe_epoch(state.history[-1])}, {self.pace}")
 
     def _validate(self) -> dict[str, float]:
         network, augment, seed = self.learner.network.eval(), self.recipe.augment, self.learner.seed
@@ -183,15 +186,26 @@ class Loop:
         batch = next(
             Feed(self.feed.dataset, SHEET_PAIRS, buffer=self.recipe.shuffle_pairs, seed=self.learner.seed).epoch(1)
         )
-        write_augmented(self.curves / PICTURES / "augmented.png", batch, self.learner.views(batch, 1))
+        write_augmented(self._picture("augmented.png"), batch, self.learner.views(batch, 1))
 
     def _draw_predictions(self, epoch: int) -> None:
         places = spread_over(self.validation.kinds(), SHEET_PAIRS)
         names = ["{}\n{}".format(*self.validation.place(place)) for place in places]
         (batch,) = self._read(places, SHEET_PAIRS)
         network, augment = self.learner.network.eval(), self.recipe.augment
-        path = self.curves / PICTURES / f"val_epoch_{epoch:03d}.png"
+        path = self._picture(f"val_epoch_{epoch:03d}.png")
         write_predictions(path, f"val, epoch {epoch}", network, batch, augment, self.learner.seed, names)
+
+    def _picture(self, name: str) -> Path:
+        """The path of a picture, where none is: one that is there may be linked to DVC's cache."""
+        self.run.pictures.mkdir(parents=True, exist_ok=True)
+        path = self.run.pictures / name
+        path.unlink(missing_ok=True)
+        return path
+
+    def _publish(self) -> None:
+        self.run.note(self.state, finished=self.finished)
+        self.run.publish(self.shown, self.curves / "pictures")
 
     def _read(self, indices: Sequence[int], at_once: int) -> Iterator[Batch]:
         for first in range(0, len(indices), at_once):
@@ -213,19 +227,9 @@ class Loop:
         return end is not None and not end.query()  # type: ignore[no-untyped-call]
 
     def _best(self) -> str:
-        best = best_epoch(self.progress.history, self.select_by)
-        return f"Best epoch {best} of {len(self.progress.history)}: {describe_epoch(self.progress.history[best - 1])}"
+        best = best_epoch(self.state.history, self.select_by)
+        return f"Best epoch {best} of {len(self.state.history)}: {describe_epoch(self.state.history[best - 1])}"
 
     def _say(self, line: str) -> None:
         if self.devices.leads:
             print(line, flush=True)
-
-
-def spread_over(kinds: npt.NDArray[np.uint8], most: int) -> list[int]:
-    """At most `most` places in `kinds`, of each kind as many, evenly spread over those of the kind."""
-    present = np.unique(kinds)
-    return [
-        int(places[number])
-        for places in (np.flatnonzero(kinds == kind) for kind in present)
-        for number in spread(len(places), max(1, most // len(present)))
-    ]

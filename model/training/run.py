@@ -1,10 +1,8 @@
 """Training from pair shards to checkpoints: repeatable by seed, and resumed where it was killed."""
 
-import hashlib
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +10,59 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from configs.train import WITHOUT_EFFECT, TrainParams
+from configs.train import TrainParams
 from model.metauas import CHECKPOINT_VERSION, MetaUAS
-from model.training.checkpoints import BEST, LAST, read_progress, restore
+from model.pairs import PairDataset
+from model.training.checkpoints import restore
 from model.training.devices import Devices, on_devices
 from model.training.feed import Feed
 from model.training.learner import Learner
 from model.training.loop import Loop
-from model.training.pairs import PairDataset
-from model.training.progress import Progress
+from model.training.run_state import RunState
+from model.training.runs import Run, open_run, settings_of, versions
+from pipeline.shards import fingerprint
 from pipeline.spread import spread
 
 WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
-LIBRARIES = ("torch", "timm", "kornia", "numpy", "zarr")
+# Modules that show a run, or keep it; which code a run is of is said without them.
+NOT_OF_THE_RESULT = (
+    "model.pictures",
+    "model.training.display",
+    "model.training.live_curves",
+    "model.training.runs",
+    "model.training.sheets",
+)
 
 
-def train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str) -> None:
-    """Train as `params.model`, `params.train` and `params.seed` say, on the shards in `pairs`.
+@dataclass(frozen=True)
+class Places:
+    """The folders that a training reads and writes."""
 
-    `out` gets best.ckpt and last.ckpt, `curves` DVCLive's tables and a folder of pictures. Where `out` holds a run of
-    the same fingerprint it goes on after that run's last checkpoint, to the same result as if it had never stopped; a
-    finished one is left as it is. `code` is the digest of the code that trains: another one is another run.
+    pairs: Path  # the shards
+    runs: Path  # all runs, each in a folder of its own
+    model: Path  # where this run's checkpoints are shown
+    curves: Path  # DVCLive's tables, and this run's pictures
+
+
+def train(params: TrainParams, places: Places, code: str) -> None:
+    """Train as `params.model`, `params.train` and `params.seed` say.
+
+    Where `places.runs` holds a run of the same settings it goes on after that run's last checkpoint, to the same result
+    as if it had never stopped; a finished one is left as it is. `code` is the digest of the code that trains: another
+    one is another run.
 
     Raises:
         BadRequest: the parameters do not go together, or with the machine, or the shards are not there.
         Failure: the loss is not finite, a split has nothing to learn from, a checkpoint finds no room, or one of
             several devices was killed.
     """
-    on_devices(params.train.devices, partial(_train, params, pairs, out, curves, code))
+    on_devices(params.train.devices, partial(_train, params, places, code))
 
 
-def _train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str, devices: Devices) -> None:
+def _train(params: TrainParams, places: Places, code: str, devices: Devices) -> None:
     """Train as one of several devices."""
     recipe = params.train
-    training, validation = PairDataset(pairs, "train"), PairDataset(pairs, "val")
+    training, validation = PairDataset(places.pairs, "train"), PairDataset(places.pairs, "val")
     feed = Feed(
         training,
         recipe.batch_size,
@@ -56,24 +73,33 @@ def _train(params: TrainParams, pairs: Path, out: Path, curves: Path, code: str,
         rank=devices.rank,
     )
     steps = count_steps(feed.batch_sizes, recipe.epochs, recipe.max_pairs)
-    out.mkdir(parents=True, exist_ok=True)
-    progress = read_progress(out, fingerprint(params, training.digest, code))
-    devices.meet()  # all have read it before the first one changes it
-    if devices.leads:
-        _announce(out, progress)
+    settings = settings_of(params, training.digest, code)
+    goes_on = partial(can_go_on, steps=steps, steps_an_epoch=len(feed.batch_sizes))
+    run = devices.from_first(open_run(places.runs, settings, goes_on) if devices.leads else None)
+    assert run is not None
+    state = run.state()
     torch.manual_seed(params.seed)
     network = MetaUAS(**params.model.model_dump()).to(devices.device)
-    if recipe.whiten_alignment and not progress.step and devices.leads:
+    if recipe.whiten_alignment and not state.step and devices.leads:
         network.whiten_alignment(_originals(training))
     devices.share(network.state_dict().values())  # machines may differ in a last digit
-    facts = _facts(params, training, network, code)
+    facts = _facts(params, training, network, run)
     learner = Learner(network, recipe, params.seed, steps, devices)
-    if progress.step:
-        restore(out, learner)
-    loop = Loop(learner, feed, validation, progress, out, curves, facts)
+    if state.step:
+        restore(run.model, learner)
+    loop = Loop(learner, feed, validation, state, run, places.model, places.curves, facts)
     if devices.leads and not loop.finished:
         print(f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(network)}", flush=True)
-    loop.run()
+    loop.learn()
+
+
+def can_go_on(state: RunState, steps: int, steps_an_epoch: int) -> bool:
+    """Whether a run that has come this far is the beginning of one with so many steps, and not all of it.
+
+    One that `max_pairs` ended inside an epoch has closed that epoch early, and is the beginning of no other.
+    """
+    closed = state.step - state.batch  # steps, at the end of the last whole epoch
+    return closed < steps and state.step <= steps and closed == len(state.history) * steps_an_epoch
 
 
 def count_steps(sizes: Sequence[int], epochs: int, max_pairs: int | None) -> int:
@@ -83,20 +109,6 @@ def count_steps(sizes: Sequence[int], epochs: int, max_pairs: int | None) -> int
     whole, left = divmod(max_pairs, sum(sizes))
     rest = int(np.searchsorted(np.cumsum(sizes), left)) + 1 if left else 0
     return min(epochs * len(sizes), whole * len(sizes) + rest)
-
-
-def fingerprint(params: TrainParams, pairs_digest: str, code: str) -> str:
-    """Hexadecimal sha256 of everything that the result depends on, the content of a weights file included."""
-    weights = Path(params.model.weights)
-    content = {
-        "model": params.model.model_dump(),
-        "train": params.train.model_dump(exclude=set(WITHOUT_EFFECT)),
-        "seed": params.seed,
-        "pairs": pairs_digest,
-        "code": code,
-        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def count_parameters(network: nn.Module) -> str:
@@ -112,29 +124,18 @@ def _originals(training: PairDataset) -> Tensor:
     return torch.stack([training[place]["pair"][0] for place in places]).permute(0, 3, 1, 2).float() / 255
 
 
-def _announce(out: Path, progress: Progress) -> None:
-    """Say where a run starts; what another run left is cleared away."""
-    last = out / LAST
-    if progress.step:
-        place = f"batch {progress.batch} of epoch {progress.epoch}" if progress.batch else f"epoch {progress.epoch - 1}"
-        print(f"train: going on after {place} of {last}")
-    elif last.is_file():
-        print(f"train: {last} is of other parameters, pairs, seed or code; starting anew")
-        for stale in (last, out / BEST):
-            stale.unlink(missing_ok=True)
-
-
-def _facts(params: TrainParams, training: PairDataset, network: MetaUAS, code: str) -> dict[str, Any]:
+def _facts(params: TrainParams, training: PairDataset, network: MetaUAS, run: Run) -> dict[str, Any]:
     """What a checkpoint says of itself, in plain values only: it is read without running code from it."""
     return {
         "version": CHECKPOINT_VERSION,
         "network": network.arguments,
         "size": list(training[0]["mask"].shape),
-        "fingerprint": fingerprint(params, training.digest, code),
-        "code": code,
+        "fingerprint": fingerprint(run.settings),
+        "began_with": run.began_with,
+        "code": run.settings["code"],
         "seed": params.seed,
         "pairs": training.digest,
         "model": params.model.model_dump(),
         "train": params.train.model_dump(),
-        "versions": {library: version(library) for library in LIBRARIES},
+        "versions": versions(),
     }

@@ -5,18 +5,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from configs.train import Augment
 from model.metauas import MetaUAS
+from model.pairs import Prepared, prepare
 from model.pictures import Strip, tint, write_sheet
-from model.training.augment import Prepared, prepare
 from model.training.feed import Batch
 from model.training.validate import VALIDATION_EPOCH
 from pipeline.arrays import Image
 from pipeline.shards import KINDS
+from pipeline.spread import spread
 
+SHEET_PAIRS = 8
 GAP_PX, HEADING_PX = 4, 16
 COLUMNS = ("original", "changed", "prompt", "query", "mask")
 IGNORED_TINT = np.array([40, 90, 200])  # RGB
@@ -34,7 +37,6 @@ def write_augmented(path: Path, batch: Batch, views: Prepared) -> None:
         label = tint(queries[number], mask)
         label = np.where(valid[..., None], label, (label * 0.5 + IGNORED_TINT * 0.5).astype(np.uint8))
         rows.append(_beside([stored[0], stored[1], prompts[number], queries[number], label]))
-    path.parent.mkdir(parents=True, exist_ok=True)
     gap = np.full((GAP_PX, *rows[0].shape[1:]), 255, np.uint8)
     sheet = np.concatenate([_headings(rows[0].shape[1]), *(part for row in rows for part in (row, gap))][:-1])
     path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
@@ -51,6 +53,16 @@ def write_predictions(
     labels = [f"{KINDS[kind]}\n{name}" for kind, name in zip(batch["kind"].tolist(), names, strict=True)]
     rows = zip(labels, _images(views.prompt), _images(views.query), truths, maps, strict=True)
     write_sheet(path, title, [Strip(*row) for row in rows])
+
+
+def spread_over(kinds: npt.NDArray[np.uint8], most: int) -> list[int]:
+    """At most `most` places in `kinds`, of each kind as many, evenly spread over those of the kind."""
+    present = np.unique(kinds)
+    return [
+        int(places[number])
+        for places in (np.flatnonzero(kinds == kind) for kind in present)
+        for number in spread(len(places), max(1, most // len(present)))
+    ]
 
 
 def _headings(width: int) -> Image:

@@ -12,8 +12,8 @@ from torch import Tensor
 from configs.errors import Failure
 from configs.train import Augment
 from model.metauas import MetaUAS
+from model.pairs import Prepared, draw, prepare, recolour
 from model.scores import average_precision
-from model.training.augment import Prepared, draw, prepare, recolour
 from model.training.feed import Batch
 from model.training.learner import pixel_losses
 from pipeline.shards import KINDS, UNCHANGED

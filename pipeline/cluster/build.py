@@ -15,6 +15,7 @@ from pathlib import Path
 from configs.cluster import Cluster
 from configs.errors import Failure
 from pipeline.cluster.client import connect, run_jobs
+from pipeline.linked import show
 from pipeline.progress import track
 from pipeline.shards import (
     Manifest,
@@ -24,7 +25,6 @@ from pipeline.shards import (
     child,
     entry_of,
     is_intact,
-    link_shard,
     names,
     read_attributes,
     shard_path,
@@ -117,7 +117,7 @@ def _there(shelf: Path, jobs: Sequence[ShardJob], description: str) -> Iterator[
 def _link(root: Path, shelf: Path, entry: ShardEntry, store: str | None) -> None:
     """Show a local shard under its number; a store's is found by the manifest alone."""
     if store is None:
-        link_shard(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
+        show(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
 
 
 def _remove_partial(shelf: Path) -> None:

@@ -23,8 +23,8 @@ from pipeline.shards.format import (
     write_manifest,
 )
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
-from pipeline.shards.provenance import LIBRARIES, code_digest, machine, made_by, refuse_other_code
-from pipeline.shards.shelf import adopt, link_shard, manifests_of, size_of_tree, unnamed_in_store, unnamed_on_disk
+from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
+from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
 from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, names
 from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_of_folder, verify_shard
 from pipeline.shards.writer import NewPair, write_shard
@@ -59,8 +59,8 @@ __all__ = [
     "faults_of_folder",
     "file_sizes",
     "filesystem",
+    "fingerprint",
     "is_intact",
-    "link_shard",
     "machine",
     "made_by",
     "manifests_of",
@@ -72,9 +72,7 @@ __all__ = [
     "refuse_other_code",
     "shard_path",
     "shelf_name",
-    "size_of_tree",
     "unnamed_in_store",
-    "unnamed_on_disk",
     "verify_shard",
     "write_manifest",
     "write_shard",

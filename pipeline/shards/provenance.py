@@ -74,18 +74,18 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 @cache
-def code_digest(module: str, only_shows: tuple[str, ...] = ()) -> str:
+def code_digest(module: str, left_out: tuple[str, ...] = ()) -> str:
     """Hexadecimal sha256 over the meaning of `module` and of all that it imports of this project, step by step.
 
-    Modules that `only_shows` names, and those of NOT_OF_THE_RESULT, are left out, with what they alone import.
+    Modules that `left_out` names, and those of NOT_OF_THE_RESULT, are left out, with what they alone import.
     """
     digest = hashlib.sha256()
-    for path in source_files(module, only_shows):
+    for path in source_files(module, left_out):
         digest.update(f"{path.as_posix()}\n{meaning((ROOT / path).read_bytes())}\n".encode())
     return digest.hexdigest()
 
 
-def source_files(module: str, only_shows: tuple[str, ...] = ()) -> list[Path]:
+def source_files(module: str, left_out: tuple[str, ...] = ()) -> list[Path]:
     """The files behind a module's results: its own and, through any number of steps, those it imports.
 
     A name that is imported through a room's door leads to the file that defines it. Paths are relative to ROOT, sorted.
@@ -95,7 +95,7 @@ def source_files(module: str, only_shows: tuple[str, ...] = ()) -> list[Path]:
     while waiting:
         name = waiting.pop()
         path = file_of(name)
-        if path is None or name in found or _is_within(name, (*NOT_OF_THE_RESULT, *only_shows)):
+        if path is None or name in found or _is_within(name, (*NOT_OF_THE_RESULT, *left_out)):
             continue
         found[name] = path
         waiting += [*imports(path), name.split(".")[0]]  # importing a.b.c runs a/__init__.py

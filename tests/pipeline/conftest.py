@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from configs.everything import Everything
+from pipeline import linked
 from pipeline.changes.inpaint import build_inpainted_shard, plan_inpainted
 from pipeline.changes.sources import Sources
 from pipeline.changes.synth import build_pair_shard, plan_pairs
 from pipeline.shards.format import Manifest, ShardEntry, shard_path, shelf_name, write_manifest
-from pipeline.shards.shelf import link_shard
 from tests.pipeline import tiny
 
 
@@ -52,7 +52,7 @@ def show(root: Path, shelf: Path, entries: list[ShardEntry]) -> Manifest:
     """A folder of shards from a shelf, as the stage makes it."""
     root.mkdir()
     for entry in entries:
-        link_shard(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
+        linked.show(shard_path(shelf, shelf_name(entry.fingerprint)), shard_path(root, entry.name))
     return write_manifest(root, entries)
 
 

@@ -86,6 +86,11 @@ def stamps(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.glob("*.zarr/pair/c/**/*") if path.is_file()}
 
 
+def trainings(project: Project, file: str) -> list[Path]:
+    """A file of each run of stage `train` that there is."""
+    return sorted(project.root.glob(f".work/trainings/*/{file}"))
+
+
 def copy_project(root: Path) -> Project:
     """What git would give a new user, and what is about to be committed."""
     names = subprocess.run(

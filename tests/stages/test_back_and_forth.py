@@ -5,7 +5,7 @@ import shutil
 import cv2
 
 from pipeline.shards.format import read_manifest
-from tests.stages.conftest import stages_run
+from tests.stages.conftest import stages_run, trainings
 
 
 def digest(project, name):
@@ -69,9 +69,55 @@ def test_abandoned_shards_are_listed_and_pruned_and_the_rest_stays(project):
     left = {path.name for path in shelf.iterdir()}
     assert left < lying
     assert all(f".work/shards/synth/{name}: " in listed for name in lying - left)
-    assert "prune: 0 shards" in project.run("python", "-m", "pipeline.prune")
+    assert "prune: 0 shards and trainings" in project.run("python", "-m", "pipeline.prune")
     assert "already there and kept" in project.run("dvc", "repro", "--force", "--single-item", "synth")
     assert digest(project, "pairs") == before
+
+
+def test_an_earlier_training_is_found_again_by_the_cache_by_its_folder_and_by_what_is_shown(project):
+    best = project.root / "models" / "metauas" / "best.ckpt"
+    project.set(train__lr=0.001)
+    project.run("dvc", "repro", "train")
+    first = best.read_bytes()
+    project.set(train__lr=0.002)
+    shown = project.run("dvc", "repro", "train")
+    assert "train: starting anew, with train.lr 0.002 instead of" in shown
+    project.set(train__lr=0.001)
+
+    assert "Stage 'train' is cached - skipping run" in project.run("dvc", "repro", "train")
+    assert best.read_bytes() == first
+    assert ".work/trainings" not in project.run("python", "-m", "pipeline.prune")  # DVC's cache shows them
+
+    shutil.rmtree(project.root / ".dvc" / "cache" / "runs")
+    assert "finished; nothing to do" in project.run("dvc", "repro", "--force", "train")
+    assert best.read_bytes() == first
+
+    for run in trainings(project, ""):
+        shutil.rmtree(run)
+    assert "finished; nothing to do" in project.run("dvc", "repro", "--force", "train")
+    assert best.read_bytes() == first
+
+
+def test_a_training_that_nothing_shows_is_listed_and_pruned(project):
+    checkpoints = trainings(project, "model/last.ckpt")
+    project.set(train__lr=0.003)
+    project.interrupt(
+        "python", "-m", "stages.train", when=lambda: len(trainings(project, "model/last.ckpt")) > len(checkpoints)
+    )
+    project.set(train__lr=0.004)
+    project.run("python", "-m", "stages.train")  # never known to DVC
+    project.set(train__lr=0.001)
+    project.run("python", "-m", "stages.train")
+    before = trainings(project, "")
+
+    listed = project.run("python", "-m", "pipeline.prune", "--delete")
+    (gone,) = set(before) - set(trainings(project, ""))
+    listed_again = project.run("python", "-m", "pipeline.prune", "--delete", "--unfinished")
+    (unfinished,) = set(before) - {gone} - set(trainings(project, ""))
+
+    assert f"{gone.relative_to(project.root)}: " in listed
+    assert f"{unfinished.relative_to(project.root)}: left in epoch 2, kept (--unfinished)" in listed
+    assert f"{unfinished.relative_to(project.root)}: " in listed_again
 
 
 def test_a_file_that_parameters_name_is_looked_at_each_time(project, tmp_path):

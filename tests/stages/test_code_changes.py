@@ -5,7 +5,7 @@ import re
 import pytest
 
 from pipeline.shards.format import read_manifest
-from tests.stages.conftest import stages_run, stamps
+from tests.stages.conftest import stages_run, stamps, trainings
 
 
 def edit(project, path, old, new):
@@ -61,9 +61,8 @@ def test_a_constant_of_the_filler_makes_every_shard_again(made):
 
 
 def test_a_comment_in_the_middle_of_a_training_lets_it_go_on(made):
-    last = made.root / "models" / "metauas" / "last.ckpt"
-    made.interrupt("dvc", "repro", "train", when=last.exists)
-    edit(made, "model/training/loop.py", "SHEET_PAIRS = 8", "SHEET_PAIRS = 8  # rows")
+    made.interrupt("dvc", "repro", "train", when=lambda: trainings(made, "model/last.ckpt") != [])
+    edit(made, "model/training/loop.py", "NAMED_PAIRS = 8", "NAMED_PAIRS = 8  # at most")
     edit(made, "model/training/display.py", "SECONDS_BETWEEN_LINES = 30.0", "SECONDS_BETWEEN_LINES = 20.0")
     edit(made, "model/pictures/sheet.py", 'COLOURS = "inferno"', 'COLOURS = "magma"')
 

@@ -150,7 +150,7 @@ def test_what_no_manifest_speaks_of_is_listed_and_pruned_and_nothing_else(remote
 
     listed = project.run(*prune)
     assert all(f"s3://{BUCKET}/pairs/{name}\n" in listed for name in abandoned)
-    assert f"prune: {len(abandoned)} shards can be deleted (--delete)" in listed
+    assert f"prune: {len(abandoned)} shards and trainings can be deleted (--delete)" in listed
     assert written(s3).keys() > before.keys()
     project.run(*prune, "--delete")
 

@@ -11,7 +11,7 @@ from model.metauas.network import MetaUAS
 from model.training.checkpoints import LAST, save_last
 from model.training.devices import Devices
 from model.training.learner import Learner
-from model.training.progress import Progress
+from model.training.run_state import RunState
 from tests.model.tiny_training import params
 
 ROOM = 3 << 20  # bytes, for a checkpoint of 2.7 MB and not for a second one
@@ -47,20 +47,20 @@ def refused(folder: Path, learner: Learner, reason: str) -> None:
     with pytest.raises(
         Failure, match=rf"last\.ckpt: [\d,]{{7,}} bytes cannot be written: {reason}; make room"
     ) as raised:
-        save_last(folder, learner, Progress(step=2), {})
+        save_last(folder, learner, RunState(step=2), {})
     assert "\n" not in str(raised.value)
     assert (folder / LAST).read_bytes() == before
     assert [path.name for path in folder.iterdir()] == [LAST]
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_nothing_else(small_disk, learner):
-    save_last(small_disk, learner, Progress(step=1), {})
+    save_last(small_disk, learner, RunState(step=1), {})
     refused(small_disk, learner, "No space left on device")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9999])  # in the middle of tensors, and where the archive is closed
 def test_a_file_that_may_not_grow_keeps_the_checkpoint_before_and_nothing_else(limited_files, learner, share):
-    save_last(limited_files, learner, Progress(step=1), {})
+    save_last(limited_files, learner, RunState(step=1), {})
     size = (limited_files / LAST).stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     refused(limited_files, learner, "File too large")
@@ -68,7 +68,7 @@ def test_a_file_that_may_not_grow_keeps_the_checkpoint_before_and_nothing_else(l
 
 def test_a_folder_that_is_not_there_is_said_in_one_line(tmp_path, learner):
     with pytest.raises(Failure, match="No such file or directory"):
-        save_last(tmp_path / "gone", learner, Progress(), {})
+        save_last(tmp_path / "gone", learner, RunState(), {})
 
 
 def test_an_error_that_is_not_of_the_disk_is_not_made_one(tmp_path, learner, monkeypatch):
@@ -77,5 +77,5 @@ def test_an_error_that_is_not_of_the_disk_is_not_made_one(tmp_path, learner, mon
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(RuntimeError, match="CUDA error"):
-        save_last(tmp_path, learner, Progress(), {})
+        save_last(tmp_path, learner, RunState(), {})
     assert not list(tmp_path.iterdir())

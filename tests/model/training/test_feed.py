@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from model.pairs.dataset import PairDataset
 from model.training.feed import Feed
-from model.training.pairs import PairDataset
 from pipeline.shards.format import write_manifest
 from pipeline.shards.writer import write_shard
 from tests.model.tiny_pairs import square_pairs
@@ -91,7 +91,7 @@ def test_the_feed_draws_nothing_from_the_networks_numbers(dataset):
 
 
 def test_a_run_of_pairs_is_those_pairs_one_by_one(dataset):
-    run = dataset.run(41, 46)
+    run = dataset.read_range(41, 46)
     for row, index in enumerate(range(41, 46)):
         pair = dataset[index]
         assert all(np.array_equal(run[name][row], pair[name]) for name in pair)

@@ -5,11 +5,11 @@ import torch
 from torch.nn import BatchNorm2d
 
 from model.metauas.network import MetaUAS
-from model.training import augment
+from model.pairs import views as augment
+from model.pairs.dataset import PairDataset
 from model.training.devices import Devices
 from model.training.feed import Feed
 from model.training.learner import Learner, cosine
-from model.training.pairs import PairDataset
 from tests.model.tiny_pairs import write_square_shards
 from tests.model.tiny_training import fixed_norms, params
 

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 
 from configs.train import Augment
-from model.training.augment import prepare
+from model.pairs.dataset import PairDataset
+from model.pairs.views import prepare
 from model.training.feed import Feed
-from model.training.pairs import PairDataset
 from model.training.sheets import COLUMNS, GAP_PX, HEADING_PX, write_augmented
 from tests.model.tiny_pairs import write_square_shards
 
@@ -18,9 +18,9 @@ def test_the_sheet_of_augmented_pairs_shows_what_is_stored_what_is_seen_and_the_
     batch = next(Feed(dataset, 3).epoch(1))
     views = prepare(batch, Augment.model_validate(STILL | PALE), 0, 1)
 
-    write_augmented(tmp_path / "sheets" / "augmented.png", batch, views)
+    write_augmented(tmp_path / "augmented.png", batch, views)
 
-    sheet = cv2.imread(str(tmp_path / "sheets" / "augmented.png"))[..., ::-1]
+    sheet = cv2.imread(str(tmp_path / "augmented.png"))[..., ::-1]
     assert sheet.shape == (HEADING_PX + 3 * 64 + 2 * GAP_PX, len(COLUMNS) * 64 + (len(COLUMNS) - 1) * GAP_PX, 3)
     first = sheet[HEADING_PX:][:64]
     original, changed, prompt, query, mask = (first[:, at : at + 64] for at in range(0, sheet.shape[1], 64 + GAP_PX))

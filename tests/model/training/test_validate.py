@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from model.metauas.network import MetaUAS
-from model.training.augment import prepare
+from model.pairs.dataset import PairDataset
+from model.pairs.views import prepare
 from model.training.feed import Feed
-from model.training.pairs import PairDataset
 from model.training.validate import VALIDATION_EPOCH, validate
 from tests.model.tiny_pairs import write_square_shards
 from tests.model.tiny_training import params

@@ -1,4 +1,4 @@
-"""The pairs of one split, read from the shards in a folder: one at a time, or a run of neighbours at once."""
+"""The pairs of one split, read from the shards in a folder: one at a time, or a range of neighbours at once."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class PairDataset(Dataset[Pair]):
             index=index,
         )
 
-    def run(self, first: int, end: int) -> dict[str, Tensor]:
+    def read_range(self, first: int, end: int) -> dict[str, Tensor]:
         """Read the pairs `first` to `end` - 1, all of one shard, as a batch: several times faster than one by one."""
         name, row = self.place(first)
         rows = slice(row, row + end - first)

@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 HIGHER_IS_BETTER = {"val/loss": False, "val/pixel_ap/all": True}
-KIND_PREFIX = "val/pixel_ap/"
-UNCHANGED_IMAGES = "val/unchanged/images"
 
 History = list[dict[str, float]]
 
 
 @dataclass
-class Progress:
+class RunState:
     """How far a run has come; with the weights and the optimiser's state, all that it needs to go on."""
 
     step: int = 0  # batches learned from, over the whole run
@@ -43,15 +41,3 @@ def best_epoch(history: Sequence[Mapping[str, float]], select_by: str) -> int:
     sign = 1 if HIGHER_IS_BETTER[select_by] else -1
     values = [sign * point[select_by] for point in history]
     return values.index(max(values)) + 1
-
-
-def describe_epoch(point: Mapping[str, float]) -> str:
-    """An epoch's point in words."""
-    kinds = ", ".join(
-        f"{name.removeprefix(KIND_PREFIX)} {value:.3f}"
-        for name, value in point.items()
-        if name.startswith(KIND_PREFIX) and name != "val/pixel_ap/all"
-    )
-    losses = f"train loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}"
-    false = f"false alarms on {point[UNCHANGED_IMAGES]:.0%} of unchanged pairs"
-    return f"{losses}, val pixel AP {point['val/pixel_ap/all']:.3f} ({kinds}), {false}"

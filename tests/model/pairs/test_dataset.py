@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
-from model.training.pairs import PairDataset
+from model.pairs.dataset import PairDataset
 from pipeline.shards.format import write_manifest
 from tests.model.tiny_pairs import square_pairs, write_square_shards
 

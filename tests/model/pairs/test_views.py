@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from configs.section import Range
 from configs.train import Augment, Jitter
-from model.training.augment import Draws, draw, label, prepare, recolour, see, views, warp
+from model.pairs.views import Draws, draw, label, prepare, recolour, see, views, warp
 from model.training.feed import to_device
 
 STRONG = Augment(
