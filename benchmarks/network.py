@@ -26,8 +26,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from configs.errors import Failure, run
+from model.fast.fast_form import for_inference
 from model.fast.folding import replace
-from model.fast.inference import for_inference
 from model.metauas.decoder import SCSE
 from model.metauas.network import MetaUAS
 

@@ -7,19 +7,21 @@ from pydantic import Field
 from configs.section import Count, Params, Section, Size
 from configs.train import Train
 
+Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
+Protocol = Literal["exact", "paper"]
 Variant = Literal["one", "best", "best+clip", "pool"]
 
 
 class Evaluate(Section):
     """The benchmark a checkpoint is scored on, and how (paper, section 4.1)."""
 
-    layout: Literal["mvtec", "visa", "real-iad", "lists", "folders"]
+    layout: Layout
     root: str
     lists: str | None
     categories: Annotated[list[str], Field(min_length=1)] | None
     limit: Count | None
     size_px: Size | None
-    protocol: Literal["exact", "paper"]
+    protocol: Protocol
     variants: Annotated[list[Variant], Field(min_length=1)]
     shots: Count
     shots_mean: Literal["maps", "features"]

@@ -1,4 +1,4 @@
-"""The network, its training and its scores. Of `pipeline` it uses only the shard reader."""
+"""The networks, their training and their scores. Of `pipeline` it uses shards and what these stand on."""
 
 import os
 

@@ -22,8 +22,8 @@ import torch
 from pydantic import ValidationError
 
 from configs.errors import BadRequest, run
-from configs.evaluate import Evaluate, Variant
-from model.benchmark import Evaluation, Layout, Protocol
+from configs.evaluate import Evaluate, Layout, Protocol, Variant
+from model.benchmark import Evaluation
 from model.inference import open_device
 from model.metauas import MetaUAS
 from model.report import in_short, write_report

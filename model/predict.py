@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure, run
-from model.benchmark import read_image
+from model.images import read_image
 from model.inference import Predictor, Speed, Together, find_images, name_outputs, open_engine, stretch, to_batch
 from pipeline.arrays import Image
 from pipeline.progress import track

@@ -31,6 +31,7 @@ ORDER = (
     "pipeline.prune",
     "model.torchvision_ops",
     "model.scores",
+    "model.images",
     "model.pictures",
     "model.encoders",
     "model.metauas",

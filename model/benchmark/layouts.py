@@ -22,13 +22,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from configs.errors import BadRequest, Failure
+from configs.evaluate import Layout
+from model.images import SUFFIXES, WANTED
 
-Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
 GOOD = "good"
 NORMAL_FOLDERS = (GOOD, "ok")  # in any case; BTAD says ok, many a camera's software OK and NG
 REAL_IAD_IMAGES = re.compile(r"realiad_(\d+)")

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from configs.errors import BadRequest, Failure
+from configs.evaluate import Protocol
 from model.benchmark.layouts import Category
-from model.benchmark.protocols import Protocol, read_image, resize_image
+from model.images import read_image, resize_image
 from model.metauas import MetaUAS, PromptPool, pooled
 
 Prompts = tuple[Path, ...]  # the shots

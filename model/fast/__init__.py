@@ -1,7 +1,7 @@
-"""The form of a network that is only run, never trained; nothing else changes where this is left out."""
+"""Faster forms of what does not learn, equal but for rounding: a network that is only run, a frozen encoder."""
 
+from model.fast.fast_form import for_inference
 from model.fast.folding import with_fast_encoder
-from model.fast.inference import for_inference
 
 __all__ = [
     "for_inference",

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from configs.errors import BadRequest
-from model.benchmark import read_image, resize_image
 from model.encoders import STRIDES
 from model.fast import for_inference
+from model.images import read_image, resize_image
 from model.inference.onnx_file import open_onnx, square_size
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from pipeline.arrays import Image

@@ -7,7 +7,7 @@ from os.path import commonpath
 from pathlib import Path
 
 from configs.errors import BadRequest
-from model.benchmark import SUFFIXES
+from model.images import SUFFIXES
 
 
 def find_images(wanted: Sequence[str]) -> list[Path]:

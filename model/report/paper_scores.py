@@ -22,7 +22,8 @@ class Printed:
     categories: int  # it has
     size: str  # at which it was scored, such as "256 px"
     source: str
-    scores: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # category or MEAN -> method -> as `NAMES`
+    # Category or MEAN -> method -> in the order of `NAMES`, "" where nothing is printed.
+    scores: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
 
 @cache
@@ -33,7 +34,7 @@ def printed() -> tuple[Printed, ...]:
         for line in csv.DictReader(file):
             name, size = line["benchmark"], f"{line['size_px']} px" if line["size_px"] else "size not stated"
             known = found.setdefault(name, Printed(name, int(line["categories"]), size, line["source"]))
-            known.scores.setdefault(line["category"], {})[line["method"]] = [line[score] for score in NAMES]
+            known.scores.setdefault(line["category"], {})[line["method"]] = [line.get(score) or "" for score in NAMES]
     return tuple(found.values())
 
 

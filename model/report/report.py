@@ -79,7 +79,8 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         writer.writerow(("set", *HEADINGS, *(f"{name} deviation" for name in NAMES)))
         for row in rows:
             values = [_rounded(value) for value in row.scores.by_name().values()]
-            values += [_rounded(value) for value in row.deviation.by_name().values()] if row.deviation else [None] * 7
+            deviations = row.deviation.by_name() if row.deviation else {}
+            values += [_rounded(deviations[name]) if deviations else None for name in NAMES]
             writer.writerow((row.set_name, row.category, row.method, row.images, *values))
 
 
@@ -97,7 +98,7 @@ def score_tables(rows: Sequence[Row], known: Printed | None = None) -> list[Tabl
             lines += [_cells(row, best) for row, best in _with_best(list(of_category))]
             if known and set_name == BENCHMARK and (category != MEAN or len(names) == known.categories):
                 printed = known.scores.get(MEAN if category == MEAN else plain(category), {})
-                lines += [[category, f"paper: {method}, {known.size}", "", *own] for method, own in printed.items()]
+                lines += [[category, f"published: {method}, {known.size}", "", *own] for method, own in printed.items()]
         tables.append((set_name, HEADINGS, lines))
     return tables
 
@@ -122,7 +123,7 @@ def cost_tables(costs: Sequence[Cost]) -> list[Table]:
 def notes_of(outcome: Outcome) -> list[str]:
     """What has to be known to read the tables."""
     known = printed_of(outcome.whole)
-    cited = [f"Lines 'paper: ..' are of {known.benchmark} as printed ({known.source})."] if known else []
+    cited = [f"Lines 'published: ..' are of {known.benchmark} as printed ({known.source})."] if known else []
     return [f"Scores in percent; {UNDEFINED} is undefined.", *outcome.notes, *cited]
 
 

@@ -10,7 +10,8 @@ from model.benchmark.cost import measure_cost
 from model.benchmark.evaluation import Evaluation
 from model.benchmark.layouts import read_benchmark
 from model.benchmark.methods import EncodeOnce, averaged, network_method
-from model.benchmark.protocols import read_image, read_seen
+from model.benchmark.protocols import read_seen
+from model.images import read_image
 from model.scores.metrics import NAMES, score
 from tests.model.tiny_benchmark import SIZE, Network, make_category, settings
 

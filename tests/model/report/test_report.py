@@ -106,7 +106,7 @@ def test_the_papers_lines_stand_beside_a_category_of_a_whole_benchmark():
     known = printed_of(categories_of("MVTec AD"))
     text = markdown(score_tables([row("metal_nut", "metauas", 0.5), row(MEAN, "metauas", 0.5)], known), [])
     wanted = "94.4±3.9 | 98.6±1.1 | 95.0±1.2 | 95.0±0.7 | 76.9±4.0 | 70.9±2.6 | 87.1±1.2 |"
-    assert f"| metal_nut | paper: MetaUAS, 256 px |  | {wanted}" in text
+    assert f"| metal_nut | published: MetaUAS, 256 px |  | {wanted}" in text
     assert "mean | paper" not in text  # of 15 categories
 
 
@@ -114,8 +114,8 @@ def test_the_papers_means_stand_beside_a_whole_benchmark():
     categories = categories_of("GoodsAD")
     rows = [row(name, "metauas", 0.5) for name in (*categories, MEAN)]
     text = markdown(score_tables(rows, printed_of(categories)), [])
-    assert "| mean | paper: MetaUAS*, 512 px |  | 90.1 | 91.7 | 85.7 | 97.4 | 53.7 | 55.5 | 70.8 |" in text
-    assert "| mean | paper: PatchCore, 512 px |" in text
+    assert "| mean | published: MetaUAS*, 512 px |  | 90.1 | 91.7 | 85.7 | 97.4 | 53.7 | 55.5 | 70.8 |" in text
+    assert "| mean | published: PatchCore, 512 px |" in text
 
 
 @pytest.mark.parametrize("benchmark", ["MVTec AD", "VisA", "GoodsAD", "Real-IAD"])
@@ -151,10 +151,21 @@ def test_a_benchmark_is_known_by_all_of_its_categories(names, known):
     assert (found and found.benchmark) == known
 
 
+def test_a_score_that_nobody_prints_stands_empty_beside_ours(monkeypatch):
+    monkeypatch.setattr("model.report.paper_scores.NAMES", (*NAMES, "image cost"))
+    assert all(
+        cells[len(NAMES) :] == [""]
+        for known in printed.__wrapped__()
+        for methods in known.scores.values()
+        for cells in methods.values()
+    )
+
+
 def test_where_the_papers_lines_come_from_is_said():
     outcome = Outcome("metauas", [], frozenset(categories_of("MVTec AD")), [row("screw", "metauas", 0.5)])
     assert notes_of(outcome)[-1] == (
-        "Lines 'paper: ..' are of MVTec AD as printed (Gao NeurIPS 2024 Tables 1 and A1; protocol paper; 5 prompts)."
+        "Lines 'published: ..' are of MVTec AD as printed (Gao NeurIPS 2024 Tables 1 and A1; protocol paper; ± over 5"
+        " prompts)."
     )
     assert notes_of(Outcome("metauas", [], frozenset({"screw"}), [row("screw", "metauas", 0.5)]))[1:] == []
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from model.fast.fast_form import DoubledConvolution, InPlaceSCSE, for_inference
 from model.fast.folding import with_fast_encoder
-from model.fast.inference import DoubledConvolution, InPlaceSCSE, for_inference
 from model.metauas.decoder import SCSE
 from model.metauas.network import MetaUAS
 from tests.model.lively import lively
@@ -72,7 +72,7 @@ def test_strips_change_nothing(rows, height):
     fast = for_inference(copy.deepcopy(network))
     prompt, query = torch.rand(2, 2, 3, 32 * height, 64)
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.fast.inference.STRIP_PX", rows * 2 * 32)
+        patch.setattr("model.fast.fast_form.STRIP_PX", rows * 2 * 32)
         patch.setattr("model.metauas.network.ENCODED_TOGETHER_PX", 0)
         torch.testing.assert_close(fast(prompt, query), network(prompt, query), atol=2e-4, rtol=1e-4)
 
@@ -122,6 +122,6 @@ def test_gates_in_strips_and_in_place_change_nothing(height, values):
     torch.manual_seed(0)
     scse, x = SCSE(16), torch.randn(2, 16, height, 5)
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.fast.inference.GATE_VALUES", values)
+        patch.setattr("model.fast.fast_form.GATE_VALUES", values)
         expected = scse(x)
         torch.testing.assert_close(InPlaceSCSE(scse)(x), expected)

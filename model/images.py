@@ -1,0 +1,96 @@
+"""Images and masks: read from files, and stretched in one of two ways.
+
+exact   images by pixel areas (a side that shrinks) or bilinearly (one that grows), masks by the nearest pixel
+paper   as the published evaluator: both bilinearly with aligned corners and without a filter, every trace of a
+mask counts as anomalous (which widens regions by about a pixel)
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from configs.errors import Failure
+from configs.evaluate import Protocol
+from pipeline.arrays import Image, Mask
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
+TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+def read_image(path: Path) -> Image:
+    """Read an image of 8 bits a channel as RGB uint8 (H, W, 3); grey ones are repeated, alpha is dropped.
+
+    The EXIF orientation is ignored: masks are drawn on the stored pixels and carry none, and turning the image alone
+    would part the two. TIFF's own orientation is part of that format, and is followed.
+
+    Raises:
+        Failure: the file is missing or is not an image, or holds more than 8 bits: nothing tells which of them count.
+    """
+    pixels = _decode(path, cv2.IMREAD_UNCHANGED)
+    if pixels.dtype != np.uint8:
+        raise Failure(
+            f"{path}: {8 * pixels.itemsize}-bit image whose largest value is {pixels.max()}; wanted 8 bits a channel;"
+            " convert it with the scaling that its camera wants"
+        )
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    if path.suffix.lower() in TIFF_SUFFIXES and pixels.shape[2] == 4 and pixels[..., 3].min() < 255:
+        raise Failure(f"{path}: TIFF with transparent pixels, which are decoded darker; save it without alpha")
+    return np.ascontiguousarray(pixels[..., 2::-1], np.uint8)
+
+
+def read_mask(path: Path) -> Mask:
+    """Read a mask, bool (H, W), True where the file is not zero, in any number of bits.
+
+    Raises:
+        Failure: the file is missing or is not an image.
+    """
+    return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION) > 0
+
+
+def resize_image(image: Image, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
+    """Stretch RGB uint8 (h, w, 3) to float32 (H, W, 3) in [0, 1], `size` = (H, W)."""
+    height, width = size
+    if protocol == "paper":
+        return _bilinear(image.astype(np.float32) / 255, size)
+    # INTER_AREA takes two pixels, and not all that a new one covers, as soon as one of the sides grows.
+    least = (min(width, image.shape[1]), min(height, image.shape[0]))
+    shrunk = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+
+
+def resize_mask(mask: Mask, size: tuple[int, int], protocol: Protocol) -> Mask:
+    """Stretch bool (h, w) to `size` = (H, W)."""
+    if protocol == "paper":
+        return _bilinear(mask[..., None].astype(np.float32), size)[..., 0] > 0
+    height, width = size
+    # INTER_NEAREST would take the pixel up and to the left of the centre and so shift the mask against its image.
+    return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+
+
+def _bilinear(pixels: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Float32 (h, w, C) -> (H, W, C), the corners' centres aligned and nothing averaged."""
+    planes = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)  # (1, C, h, w)
+    resized = F.interpolate(planes, size, mode="bilinear", align_corners=True, antialias=False)
+    return resized.squeeze(0).permute(1, 2, 0).numpy()
+
+
+def _decode(path: Path, flags: int) -> npt.NDArray[Any]:
+    try:
+        # Decoding bytes, unlike `cv2.imread`, tells a missing file from a broken one.
+        stored = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        pixels = cv2.imdecode(stored, flags) if stored.size else None
+    except cv2.error:  # sides or an area beyond OpenCV's limits
+        pixels = None
+    if pixels is None:
+        raise Failure(f"{path}: not an image ({stored.size} bytes); wanted {WANTED}")
+    return pixels
