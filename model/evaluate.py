@@ -5,8 +5,8 @@
     python -m model.evaluate ... --variant one best pool --shots 4 --limit 20 --size 512
     python -m model.evaluate ... --variant best+clip --clip-weights vit_b_16_plus_240-laion400m_e32-699c4b84.pt
 
-Writes metrics.json and, in a folder of its name, table.md, scores.csv, report.html, pictures and curves. Exit status:
-0 done, 1 the work failed, 2 the request was wrong.
+Writes metrics.json and, in a folder of its name, table.md, scores.csv, report.html, pictures, curves and, with the
+times as measured, cost.md. Exit status: 0 done, 1 the work failed, 2 the request was wrong.
 
 Scores are exact, so a large category takes disk while it is scored, in the folder that TMPDIR names: 4 bytes x normal
 pixels x runs, less what 0.3 GB of memory hold. For each draw of prompts (--seeds) the variants one and pool and the two

@@ -1,4 +1,7 @@
-"""Results as files for people and programs: metrics.json, scores.csv, table.md, pictures, curves and report.html."""
+"""Results as files for people and programs: metrics.json, scores.csv, table.md, pictures, curves and report.html.
+
+All of these are the same whenever the same network is scored. What is not, the time that it took, is in cost.md alone.
+"""
 
 import csv
 import json
@@ -17,7 +20,8 @@ DIGITS = 6
 UNDEFINED = "-"
 PIXEL_NAMES = NAMES[3:]
 HEADINGS = ("category", "method", "images", *NAMES)
-COST_HEADINGS = ("method", "parameters (M)", "learnable (M)", "input", "ms a query", "queries at a time", "on")
+COST_HEADINGS = ("method", "parameters (M)", "learnable (M)", "input")
+TIME_HEADINGS = ("ms a query", "queries at a time", "on")
 
 Tree = dict[str, "float | Tree | None"]
 Table = tuple[str, Sequence[str], list[list[str]]]  # title, headings, lines; best cells are in **
@@ -30,6 +34,8 @@ def write_report(outcome: Outcome, metrics: Path, folder: Path, title: str) -> N
     metrics.write_text(json.dumps(metrics_tree(outcome.rows, outcome.network), indent=2) + "\n")
     write_csv(folder / "scores.csv", outcome.rows)
     tables = [*score_tables(outcome.rows, printed_of(outcome.whole)), *cost_tables(outcome.costs)]
+    if outcome.costs:
+        (folder / "cost.md").write_text(markdown(cost_tables(outcome.costs, timed=True), ["Times as measured once."]))
     (folder / "table.md").write_text(markdown(tables, notes_of(outcome)))
     outcome.curves.write(folder / "curves")
     figures = {name: draw_sheet(name, strips) for name, strips in outcome.sheets.items()}
@@ -103,21 +109,19 @@ def score_tables(rows: Sequence[Row], known: Printed | None = None) -> list[Tabl
     return tables
 
 
-def cost_tables(costs: Sequence[Cost]) -> list[Table]:
-    """A table like the paper's Table 2; none without costs."""
+def cost_tables(costs: Sequence[Cost], *, timed: bool = False) -> list[Table]:
+    """A table like the paper's Table 2, with times or without; none without costs."""
     lines = [
         [
             cost.method,
             f"{cost.parameters / 1e6:.1f}",
             f"{cost.learnable / 1e6:.1f}",
             f"{cost.size[1]} x {cost.size[0]}",
-            f"{cost.ms:.1f}",
-            str(cost.batch),
-            cost.device,
+            *((f"{cost.ms:.1f}", str(cost.batch), cost.device) if timed else ()),
         ]
         for cost in costs
     ]
-    return [("cost", COST_HEADINGS, lines)] if lines else []
+    return [("cost", (*COST_HEADINGS, *(TIME_HEADINGS if timed else ())), lines)] if lines else []
 
 
 def notes_of(outcome: Outcome) -> list[str]:

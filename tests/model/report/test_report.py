@@ -219,6 +219,7 @@ def test_everything_is_written(outcome, tmp_path):
     write_report(outcome, tmp_path / "new/metrics.json", tmp_path / "all", "best.ckpt on parts")
     made = {path.relative_to(tmp_path / "all").as_posix() for path in (tmp_path / "all").rglob("*") if path.is_file()}
     assert made == {
+        "cost.md",
         "scores.csv",
         "table.md",
         "report.html",
@@ -229,7 +230,18 @@ def test_everything_is_written(outcome, tmp_path):
         "curves/histogram.csv",
     }
     assert json.loads((tmp_path / "new/metrics.json").read_text())["benchmark"]["nut"]["P-AP"] == 0.123457
-    assert "| metauas | 22.1 | 4.6 | 256 x 256 | 390.0 | 8 | 2 CPU threads |" in (tmp_path / "all/table.md").read_text()
+    assert "| metauas | 22.1 | 4.6 | 256 x 256 | 390.0 | 8 | 2 CPU threads |" in (tmp_path / "all/cost.md").read_text()
+
+
+def test_a_slower_machine_writes_the_same_files_but_for_the_times(outcome, tmp_path):
+    write_report(outcome, tmp_path / "a.json", tmp_path / "a", "best.ckpt on parts")
+    outcome.costs = [replace(cost, ms=2 * cost.ms, device="a slower one") for cost in outcome.costs]
+    write_report(outcome, tmp_path / "b.json", tmp_path / "b", "best.ckpt on parts")
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file()]
+    differing = [
+        name.name for name in files if (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()
+    ]
+    assert differing == ["cost.md"]
 
 
 def test_names_that_mean_something_to_matplotlib_or_markdown_are_written_as_they_are(outcome, tmp_path):
