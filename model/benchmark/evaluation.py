@@ -23,7 +23,7 @@ from model.benchmark.methods import EncodeOnce, Method, averaged, network_method
 from model.benchmark.prior import visual_prior
 from model.benchmark.prompt_choice import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
-from model.encoders import VisualPrior, read_clip
+from model.encoders import VisualPrior, read_visual_prior
 from model.metauas import MetaUAS, PromptPool
 from model.pictures import Strip, take_turns, to_image
 from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
@@ -97,7 +97,7 @@ class Evaluation:
         self.baselines = baselines(encode)
         self.clip: VisualPrior | None = None
         if "best+clip" in settings.variants:
-            self.clip = read_clip(settings.clip_weights).to(device)
+            self.clip = read_visual_prior(settings.clip_weights).to(device)
         self.matcher = Matcher(model, self.size, settings.protocol, settings.batch_size)
         self.pools: list[tuple[PromptPool, list[Path]]] = []
         if "pool" in settings.variants:

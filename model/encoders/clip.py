@@ -1,10 +1,12 @@
-"""CLIP's image tower, ViT-B-16-plus-240 of open_clip: what WinCLIP+'s visual prior is made of."""
+"""CLIP's two towers, of ViT-B-16-plus-240 unless sizes say otherwise, built and read as open_clip does."""
 
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
@@ -13,88 +15,139 @@ from model.encoders.weight_files import check_finite, read_torch
 ARCHITECTURE = "ViT-B-16-plus-240"
 FILE = "vit_b_16_plus_240-laion400m_e32-699c4b84.pt"
 WHERE = "https://github.com/mlfoundations/open_clip/releases/tag/v0.2-weights"
-WINDOWS = (2, 3)  # sides in patches: WinCLIP's small and middle scale
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's images
 STD = (0.26862954, 0.26130258, 0.27577711)
+OF_IMAGE_TOWER = "visual."  # before its keys in a file of all of CLIP; the text tower's have nothing before them
 
 
-class VisualPrior(nn.Module):
-    """The image tower of CLIP, at several scales.
+@dataclass(frozen=True)
+class ClipSizes:
+    """Sizes of both towers; the defaults are those of ViT-B-16-plus-240."""
 
-    Args:
-        tower: open_clip's vision transformer, with a class token.
-    """
+    image_px: int = 240  # side of the squares that the image tower sees
+    patch_px: int = 16
+    width: int = 896  # numbers a token, in the image tower
+    blocks: int = 12
+    heads: int = 14
+    embedding: int = 640  # numbers of an image or a text, after either tower
+    text_width: int = 640
+    text_blocks: int = 12
+    text_heads: int = 10
 
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, tower: nn.Module) -> None:
-        super().__init__()
-        self.tower: Any = tower.eval().requires_grad_(requires_grad=False)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Encode float32 (B, 3, H, W) in [0, 1] -> features (B, C, h, w) of 2 x 2 and 3 x 3 windows and of patches.
-
-        Images are brought to CLIP's own size. The patches' are the tokens after all blocks, without the last norm and
-        projection, as in the implementation that the paper ran (appendix B: zqhang/Accurate-WinCLIP-pytorch).
-        """
-        size = self.tower.image_size
-        resized = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        tokens = self.tower._embeds((resized - self.mean) / self.std)  # noqa: SLF001  # (B, 1 + hw, D)
-        rows, columns = self.tower.grid_size
-        features = [self._windows(tokens, rows, columns, side) for side in WINDOWS]
-        for block in self.tower.transformer.resblocks:
-            tokens = block(tokens)
-        patches = tokens[:, 1:].transpose(1, 2)  # (B, D, hw)
-        return [*features, patches.reshape(*patches.shape[:2], rows, columns)]
-
-    def _windows(self, tokens: Tensor, rows: int, columns: int, side: int) -> Tensor:
-        """Embeddings (B, C, rows - side + 1, columns - side + 1) of every window by the class token that sees it."""
-        places = torch.arange(rows * columns, device=tokens.device).view(rows, columns)
-        windows = places.unfold(0, side, 1).unfold(1, side, 1)  # (h, w, side, side)
-        height, width = windows.shape[:2]
-        seen = tokens[:, 1:][:, windows.reshape(height * width, side * side)]  # (B, hw, side^2, D)
-        first = tokens[:, None, :1].expand(-1, height * width, -1, -1)
-        x = torch.cat([first, seen], dim=2).flatten(0, 1)  # (B hw, 1 + side^2, D)
-        for block in self.tower.transformer.resblocks:
-            x = block(x)
-        embedded: Tensor = self.tower.ln_post(x[:, 0]) @ self.tower.proj  # (B hw, C)
-        return embedded.view(len(tokens), height, width, -1).permute(0, 3, 1, 2)
+    @property
+    def patches(self) -> int:
+        """How many tokens an image is, the class token left out."""
+        return (self.image_px // self.patch_px) ** 2
 
 
-def read_clip(path: str | None) -> VisualPrior:
-    """Build the image tower of ViT-B-16-plus-240 and load it from open_clip's file, whole or of the tower alone.
+def build_image_tower(sizes: ClipSizes) -> Any:
+    """open_clip's vision transformer with a class token and random weights, frozen and in evaluation mode.
 
     Raises:
         Failure: the package open_clip is not installed.
-        BadRequest: no path, no such file, or weights that are not of this model, or hold NaN or infinity.
     """
-    try:
-        import open_clip
-        from open_clip.model import _build_vision_tower
-    except ImportError as error:
-        raise Failure(
-            f"variant best+clip: open_clip cannot be imported ({error}); pip install 'metauas-pipeline[clip]'"
-        ) from None
+    _check_package("CLIP")
+    from open_clip.model import CLIPVisionCfg, _build_vision_tower
+
+    config = CLIPVisionCfg(
+        image_size=sizes.image_px,
+        patch_size=sizes.patch_px,
+        width=sizes.width,
+        layers=sizes.blocks,
+        head_width=sizes.width // sizes.heads,
+    )
+    return _frozen(_build_vision_tower(sizes.embedding, config))
+
+
+def build_text_tower(sizes: ClipSizes) -> Any:
+    """open_clip's text transformer with random weights, frozen and in evaluation mode; see `build_image_tower`."""
+    _check_package("CLIP")
+    from open_clip.model import CLIPTextCfg, _build_text_tower
+
+    config = CLIPTextCfg(width=sizes.text_width, heads=sizes.text_heads, layers=sizes.text_blocks)
+    return _frozen(_build_text_tower(sizes.embedding, config))
+
+
+@dataclass(frozen=True)
+class ClipFile:
+    """The content of open_clip's file, of all of CLIP or of its image tower alone. `read_clip` makes it."""
+
+    path: Path
+    state: Mapping[str, Tensor]
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the text tower is there, too."""
+        return "token_embedding.weight" in self.state
+
+    def sha256(self) -> str:
+        """Hexadecimal digest of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def image_tower(self, sizes: ClipSizes | None = None) -> Any:
+        """The image tower, frozen; of ViT-B-16-plus-240 unless `sizes` say otherwise.
+
+        Raises:
+            BadRequest: the file has no such tower, or it holds NaN or infinity.
+        """
+        with torch.device("meta"):  # nothing is allocated for what the file brings
+            tower = build_image_tower(sizes or ClipSizes())
+        own = {
+            key.removeprefix(OF_IMAGE_TOWER): value
+            for key, value in self.state.items()
+            if key.startswith(OF_IMAGE_TOWER) or not self.has_text  # its blocks would be named like the text tower's
+        }
+        return self._fill(tower, own)
+
+    def text_tower(self, sizes: ClipSizes | None = None) -> Any:
+        """The text tower; as `image_tower`."""
+        if not self.has_text:
+            raise BadRequest(f"{self.path}: holds no text tower, only one of images; pass all of CLIP, as {FILE}")
+        # Not on "meta": its mask is no weight, so no file would bring it.
+        return self._fill(build_text_tower(sizes or ClipSizes()), self.state)
+
+    def _fill(self, tower: Any, state: Mapping[str, Tensor]) -> Any:
+        wanted = tower.state_dict()
+        wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
+        if wrong:
+            raise BadRequest(
+                f"{self.path}: not weights of {ARCHITECTURE}: {wrong[0]} is missing or of another shape; pass {FILE}"
+            )
+        check_finite({key: state[key] for key in wanted}, self.path)
+        tower.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
+        return _frozen(tower)
+
+
+def read_clip(path: str | Path | None, user: str, parameter: str) -> ClipFile:
+    """Read open_clip's file; `user` is what needs it, and `parameter` names the path, both for errors.
+
+    Raises:
+        Failure: the package open_clip is not installed.
+        BadRequest: no path, no such file, or one that is no torch file of tensors.
+    """
+    _check_package(user)
     if path is None or not Path(path).is_file():
         raise BadRequest(
-            f"variant best+clip: no CLIP weights (evaluate.clip_weights = {path}); download {FILE} from {WHERE} and"
-            " pass its path"
+            f"{user}: no CLIP weights ({parameter} = {path}); download {FILE} from {WHERE} and pass its path"
         )
-    config = open_clip.get_model_config(ARCHITECTURE)
-    with torch.device("meta"):
-        tower = _build_vision_tower(config["embed_dim"], config["vision_cfg"])
     content = read_torch(Path(path))
     state = content.get("state_dict", content)
-    state = {key.removeprefix("module.").removeprefix("visual."): value for key, value in state.items()}
-    wanted = tower.state_dict()
-    wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
-    if wrong:
-        raise BadRequest(
-            f"{path}: not weights of {ARCHITECTURE}: {wrong[0]} is missing or of another shape; pass {FILE}"
-        )
-    check_finite({key: state[key] for key in wanted}, path)
-    tower.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
-    return VisualPrior(tower)
+    return ClipFile(Path(path), {key.removeprefix("module."): value for key, value in state.items()})
+
+
+def normalised(images: Tensor) -> Tensor:
+    """RGB images float32 (B, 3, H, W) in [0, 1] with the mean and deviation of CLIP's."""
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return (images - mean) / std
+
+
+def _check_package(user: str) -> None:
+    try:
+        import open_clip  # noqa: F401  # only whether it is there
+    except ImportError as error:
+        raise Failure(f"{user}: open_clip cannot be imported ({error}); pip install 'metauas-pipeline[clip]'") from None
+
+
+def _frozen(tower: nn.Module) -> nn.Module:
+    return tower.eval().requires_grad_(requires_grad=False)

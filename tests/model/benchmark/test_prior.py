@@ -1,20 +1,20 @@
 import pytest
 import torch
 
-from configs.errors import BadRequest, Failure
 from model.benchmark.evaluation import Evaluation
 from model.benchmark.prior import spread_windows, visual_prior
-from model.encoders.clip import ARCHITECTURE, WINDOWS, VisualPrior, read_clip
+from model.encoders.clip import normalised
+from model.encoders.visual_prior import WINDOWS, VisualPrior
 from tests.model.tiny_benchmark import Network, make_category, settings
 
-open_clip = pytest.importorskip("open_clip", reason="extra `clip` is not installed")
-from open_clip.model import CLIPVisionCfg, _build_vision_tower  # noqa: E402
+pytest.importorskip("open_clip", reason="extra `clip` is not installed")
+from open_clip.model import CLIPVisionCfg, _build_vision_tower
 
 
-def tower(**changes):
+def tower():
     torch.manual_seed(0)
     config = {"image_size": 64, "patch_size": 16, "layers": 2, "width": 64, "head_width": 32}
-    return _build_vision_tower(16, CLIPVisionCfg(**config | changes))
+    return _build_vision_tower(16, CLIPVisionCfg(**config))
 
 
 def images(seed, count=2):
@@ -39,7 +39,7 @@ def test_patches_are_the_tokens_after_all_blocks_before_the_last_norm(clip):
         hook = clip.tower.ln_post.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
         size = clip.tower.image_size
         resized = torch.nn.functional.interpolate(batch, size, mode="bicubic", antialias=True).clamp(0, 1)
-        clip.tower((resized - clip.mean) / clip.std)  # open_clip's own way through its tower
+        clip.tower(normalised(resized))  # open_clip's own way through its tower
         hook.remove()
     expected = kept[0][:, 1:].transpose(1, 2).reshape(2, 64, 4, 4)
     torch.testing.assert_close(clip(batch)[2], expected, atol=1e-5, rtol=1e-4)
@@ -49,7 +49,7 @@ def test_a_window_of_the_whole_image_is_what_clip_sees(clip):
     batch = images(0)
     size = clip.tower.image_size
     resized = torch.nn.functional.interpolate(batch, size, mode="bicubic", antialias=True).clamp(0, 1)
-    normal = (resized - clip.mean) / clip.std
+    normal = normalised(resized)
     found = clip._windows(clip.tower._embeds(normal), 4, 4, 4)
     torch.testing.assert_close(found[:, :, 0, 0], clip.tower(normal), atol=1e-5, rtol=1e-4)
 
@@ -82,7 +82,7 @@ def test_the_prior_lies_between_0_and_1_and_falls_with_more_prompts(clip):
 
 def test_a_report_says_what_the_paper_leaves_open_of_its_variant_with_the_prior(tmp_path, monkeypatch, clip):
     make_category(tmp_path / "plate")
-    monkeypatch.setattr("model.benchmark.evaluation.read_clip", lambda _: clip)
+    monkeypatch.setattr("model.benchmark.evaluation.read_visual_prior", lambda _: clip)
     wanted = settings(tmp_path, variants=["best+clip"], limit=2)
     outcome = Evaluation(Network(), wanted, 0, torch.device("cpu")).run()
     (note,) = (note for note in outcome.notes if note.startswith("metauas*+: "))
@@ -102,45 +102,3 @@ def test_a_patch_has_the_harmonic_mean_of_its_windows():
 
 def test_windows_that_fit_exactly_stay_finite():
     assert spread_windows(torch.zeros(1, 2, 2), WINDOWS[0]).max() < 1e-5
-
-
-@pytest.fixture
-def small_architecture(monkeypatch):
-    config = {"embed_dim": 16, "vision_cfg": {"image_size": 64, "patch_size": 16, "layers": 2, "width": 64}}
-    monkeypatch.setattr("open_clip.get_model_config", lambda name: {ARCHITECTURE: config}[name])
-
-
-@pytest.mark.parametrize("prefix", ["", "visual.", "module.visual."])
-def test_weights_are_read_from_a_file_of_the_tower_or_of_all_of_clip(tmp_path, small_architecture, prefix):
-    own = tower(head_width=64)
-    state = {prefix + key: value for key, value in own.state_dict().items()} | {"logit_scale": torch.ones(())}
-    torch.save({"state_dict": state} if prefix else state, tmp_path / "clip.pt")
-    read = read_clip(str(tmp_path / "clip.pt"))
-    for one, other in zip(read(images(0)), VisualPrior(own)(images(0)), strict=True):
-        torch.testing.assert_close(one, other)
-    assert not any(parameter.requires_grad for parameter in read.parameters())
-
-
-def test_weights_of_another_model_are_a_wrong_request(tmp_path, small_architecture):
-    torch.save({"proj": torch.ones(2)}, tmp_path / "other.pt")
-    with pytest.raises(BadRequest, match=r"other\.pt: not weights of ViT-B-16-plus-240: .* is missing or of another"):
-        read_clip(str(tmp_path / "other.pt"))
-
-
-def test_missing_weights_say_where_they_are():
-    with pytest.raises(BadRequest, match=r"no CLIP weights .*download vit_b_16_plus_240-laion400m_e32.* from https://"):
-        read_clip("nowhere.pt")
-
-
-def test_a_missing_package_says_which_extra_has_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
-    with pytest.raises(Failure, match=r"open_clip cannot be imported .*pip install 'metauas-pipeline\[clip\]'"):
-        read_clip("x.pt")
-
-
-def test_the_image_tower_has_the_papers_parameters():
-    config = open_clip.get_model_config(ARCHITECTURE)
-    with torch.device("meta"):
-        real = _build_vision_tower(config["embed_dim"], CLIPVisionCfg(**config["vision_cfg"]))
-    count = sum(parameter.numel() for parameter in real.parameters())
-    assert round((count + 22_130_305) / 1e6, 1) == 139.3  # Table 2: MetaUAS*+
