@@ -36,6 +36,7 @@ ORDER = (
     "model.encoders",
     "model.metauas",
     "model.onenip",
+    "model.metacan",
     "model.fast",
     "model.pairs",
     "model.training",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,23 @@ class ClipFile:
         """Whether the text tower is there, too."""
         return "token_embedding.weight" in self.state
 
+    @cached_property
     def sha256(self) -> str:
         """Hexadecimal digest of the file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def check_is(self, sha256: str | None, user: str) -> None:
+        """Check that this is the file that `user` was trained with.
+
+        Raises:
+            BadRequest: it is another one, or there was none.
+        """
+        if self.sha256 != sha256:
+            raise BadRequest(
+                f"{self.path}: of sha256 {self.sha256}, but {user} was trained with CLIP weights of sha256"
+                f" {sha256 or '(none: random ones)'}; download {FILE} from {WHERE} and pass its path"
+            )
 
     def image_tower(self, sizes: ClipSizes | None = None) -> Any:
         """The image tower, frozen; of ViT-B-16-plus-240 unless `sizes` say otherwise.
@@ -98,16 +112,20 @@ class ClipFile:
             for key, value in self.state.items()
             if key.startswith(OF_IMAGE_TOWER) or not self.has_text  # its blocks would be named like the text tower's
         }
-        return self._fill(tower, own)
+        self._fill(tower, own)
+        return tower
 
     def text_tower(self, sizes: ClipSizes | None = None) -> Any:
         """The text tower; as `image_tower`."""
         if not self.has_text:
             raise BadRequest(f"{self.path}: holds no text tower, only one of images; pass all of CLIP, as {FILE}")
-        # Not on "meta": its mask is no weight, so no file would bring it.
-        return self._fill(build_text_tower(sizes or ClipSizes()), self.state)
+        with torch.device("meta"):
+            tower = build_text_tower(sizes or ClipSizes())
+        self._fill(tower, self.state)
+        tower.attn_mask = tower.build_causal_mask()  # no weight, so no file brings it
+        return tower
 
-    def _fill(self, tower: Any, state: Mapping[str, Tensor]) -> Any:
+    def _fill(self, tower: Any, state: Mapping[str, Tensor]) -> None:
         wanted = tower.state_dict()
         wrong = [key for key, value in wanted.items() if key not in state or state[key].shape != value.shape]
         if wrong:
@@ -116,7 +134,7 @@ class ClipFile:
             )
         check_finite({key: state[key] for key in wanted}, self.path)
         tower.load_state_dict({key: state[key].float() for key in wanted}, assign=True)
-        return _frozen(tower)
+        _frozen(tower)
 
 
 def read_clip(path: str | Path | None, user: str, parameter: str) -> ClipFile:
@@ -134,6 +152,11 @@ def read_clip(path: str | Path | None, user: str, parameter: str) -> ClipFile:
     content = read_torch(Path(path))
     state = content.get("state_dict", content)
     return ClipFile(Path(path), {key.removeprefix("module."): value for key, value in state.items()})
+
+
+def is_clip(content: Mapping[str, Any]) -> bool:
+    """Whether a file's content has the names of open_clip's image tower, whole or not."""
+    return any(key.endswith("class_embedding") for key in content.get("state_dict", content))
 
 
 def normalised(images: Tensor) -> Tensor:

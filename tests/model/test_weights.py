@@ -2,16 +2,20 @@ import hashlib
 import json
 import pickle
 
+import open_clip
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
 from configs.errors import BadRequest
+from model.metacan.network import MetaCAN
 from model.metauas.network import MetaUAS
 from model.onenip.network import OneNIP
 from model.weights import describe, main
 from tests.model.checkpoints import save_checkpoint
+from tests.model.clip_file import save_clip
+from tests.model.metacan.tiny import ARGUMENTS, save
 from tests.model.published_file import filled, published_shapes
 
 
@@ -71,6 +75,50 @@ def test_weights_of_an_encoder_are_known_by_what_they_say_or_by_their_tensors(tm
         found = describe(tmp_path / name)
         assert found.kind == "timm's weights of the encoder mobilenetv2_100"
         assert (found.parameters, found.learned) == (1_811_712, 0)
+
+
+def hollow(tensors):
+    """Tensors of the same shapes and names that take no room in a file."""
+    return {key: torch.zeros(()).expand(value.shape) for key, value in tensors.items()}
+
+
+def test_open_clip_s_file_is_known_and_how_much_of_it_there_is(tmp_path):
+    with torch.device("meta"):
+        whole = open_clip.model.CLIP(**open_clip.get_model_config("ViT-B-16-plus-240"))
+    torch.save(hollow(whole.state_dict()), tmp_path / "clip.pt")
+    torch.save({"state_dict": hollow(whole.visual.state_dict())}, tmp_path / "visual.pt")
+    found, images = (describe(tmp_path / name) for name in ("clip.pt", "visual.pt"))
+    assert found.kind == "open_clip's ViT-B-16-plus-240, both towers"
+    assert (found.parameters, found.learned) == (210_154_959 - 1_777_615, 0)  # the released MetaCAN is of as many
+    assert images.kind == "open_clip's ViT-B-16-plus-240, the image tower alone"
+    assert images.parameters == sum(p.numel() for p in whole.visual.parameters())
+    torch.save({"visual.class_embedding": torch.ones(3)}, tmp_path / "other.pt")
+    with pytest.raises(BadRequest, match=r"other\.pt: not weights of ViT-B-16-plus-240"):
+        describe(tmp_path / "other.pt")
+
+
+def test_a_metacan_checkpoint_is_known_by_its_terms_and_its_clip_file(tmp_path):
+    network = MetaCAN.from_clip(save_clip(tmp_path / "clip.pt"), **ARGUMENTS)
+    found = describe(save(tmp_path / "best.ckpt", network))
+    assert found.kind == (
+        "this project's MetaCAN, of low, mid, high, text, trained with CLIP weights of sha256"
+        f" {hashlib.sha256((tmp_path / 'clip.pt').read_bytes()).hexdigest()}"
+    )
+    assert found.parameters == sum(p.numel() for p in network.parameters())
+    assert found.learned == sum(p.numel() for p in network.detector.parameters())
+
+
+def test_the_released_metacan_is_known_by_its_names(tmp_path):
+    with torch.device("meta"):
+        tensors = hollow(MetaCAN().published_tensors())
+    torch.save(tensors, tmp_path / "released.pyth")
+    found = describe(tmp_path / "released.pyth")
+    assert found.kind == "published MetaCAN, without CLIP's towers and without text"
+    assert found.learned == 1_777_615
+    del tensors["diff_head.bn2.running_var"]
+    torch.save(tensors, tmp_path / "cut.pyth")
+    with pytest.raises(BadRequest, match=r"keys do not fit MetaCAN: 1 missing \(diff_head\.bn2\.running_var\)"):
+        describe(tmp_path / "cut.pyth")
 
 
 class Harmful:

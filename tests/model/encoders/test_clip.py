@@ -1,14 +1,13 @@
 import hashlib
 
+import open_clip
 import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
 from model.encoders.clip import ARCHITECTURE, ClipSizes, build_image_tower, build_text_tower, normalised, read_clip
 from model.encoders.visual_prior import read_visual_prior
-
-open_clip = pytest.importorskip("open_clip", reason="extra `clip` is not installed")
-from tests.model.clip_file import SMALL, save_clip, small_clip  # noqa: E402
+from tests.model.clip_file import SMALL, save_clip, small_clip
 
 IMAGES = torch.rand(2, 3, SMALL.image_px, SMALL.image_px, generator=torch.Generator().manual_seed(0))
 TOKENS = open_clip.SimpleTokenizer()(["a photo of the object.", "a damaged object"])
@@ -27,7 +26,7 @@ def test_both_towers_of_a_whole_file_compute_what_open_clip_does(tmp_path):
     for tower in (file.image_tower(SMALL), file.text_tower(SMALL)):
         assert not any(parameter.requires_grad for parameter in tower.parameters())
         assert not any(module.training for module in tower.modules())
-    assert file.sha256() == hashlib.sha256((tmp_path / "clip.pt").read_bytes()).hexdigest()
+    assert file.sha256 == hashlib.sha256((tmp_path / "clip.pt").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("prefix", ["", "visual.", "module.visual."])
