@@ -24,11 +24,12 @@ from model.encoders import ClipSizes
 from model.metacan import PAPER, RELEASED, MetaCAN, Recipe, outer_step
 from model.metacan.meta import Task
 
-SIZES = ClipSizes(image_px=96, width=64, blocks=3, heads=2, embedding=32)  # 36 patches
+SIZES = ClipSizes(image_px=80, width=48, blocks=3, heads=2, embedding=32)  # 25 patches
 LEARNED_FROM, HELD_OUT = 8, 5  # categories
 NORMAL_SPREAD, NOISE = 0.4, 0.3  # of normal images: along a category's own directions, and of each number
 ANOMALY = 0.6  # of a number, on average, along the hidden direction
 OWN_DIRECTIONS, PATCHES = 4, 4
+TEXTS_APART = 0.1  # over their length, about
 QUERIES = 60  # of each kind, for a category's score
 WAYS = {
     "paper": PAPER,
@@ -80,8 +81,10 @@ def draw_task(of: Category, rng: np.random.Generator, recipe: Recipe) -> Task:
 def build(seed: int) -> MetaCAN:
     torch.manual_seed(seed)
     network = MetaCAN(blocks=(1, 2, 3), hidden=SIZES.width, sizes=SIZES)
-    rows = np.random.default_rng([seed, 2, 0]).standard_normal((2, 5, SIZES.embedding)).astype(np.float32)
-    network.set_text(*torch.from_numpy(rows))
+    centre, side = np.random.default_rng([seed, 2, 0]).standard_normal((2, SIZES.embedding)).astype(np.float32)
+    # CLIP's two texts are near each other; far apart, a hundred cosines are 0 or 1 and nothing learns.
+    normal, abnormal = (torch.from_numpy(centre + sign * TEXTS_APART * side)[None] for sign in (-1, 1))
+    network.set_text(normal, abnormal)
     return network
 
 
