@@ -26,5 +26,6 @@ setup: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# What was dear stays: .dvc/cache, and .work with the shards and trainings of other parameters.
 clean:
 	rm -rf .venv data models reports
