@@ -30,19 +30,44 @@ class Paste(Section):
     feather_px: Annotated[int, Field(ge=0, le=64)]
 
 
+class Ground(Section):
+    """Pictures made of surfaces instead of a photograph."""
+
+    drawn_share: Share
+    piece_share: Share
+
+
+class Variation(Section):
+    """How much two normal pictures of one thing differ, at most."""
+
+    light: Annotated[float, Field(ge=0, lt=1)]
+    ramp: Annotated[float, Field(ge=0, le=1)]
+    blur_px: Annotated[float, Field(ge=0)]
+    noise_levels: Annotated[float, Field(ge=0, le=255)]
+    jpeg_quality: Annotated[int, Field(ge=1, le=95)]
+    elastic: Share
+
+
 class Synth(Section):
     """The pairs and how they are mixed."""
 
     local_prob: Chance
     paste_prob: Chance
     unchanged_prob: Chance
+    defect_prob: Chance
+    defects: dict[str, Annotated[float, Field(ge=0)]]
+    ground_prob: Chance
+    variation_prob: Chance
     pairs_per_image: Count
     pairs_per_shard: Count
     store: str | None
     area_share: ShareRange
+    defect_area_share: ShareRange
     tries: Count
     paste: Paste
     local: Local
+    ground: Ground
+    variation: Variation
 
 
 class SynthParams(Params):

@@ -35,7 +35,6 @@ from configs.errors import BadRequest, Failure, run
 from pipeline.changes import remaker_for
 from pipeline.progress import track
 from pipeline.shards import (
-    KINDS,
     MANIFEST,
     Manifest,
     NotCheckedError,
@@ -117,7 +116,7 @@ def sheet_of(shard: Shard, count: int) -> npt.NDArray[np.uint8]:
     for kind in present:
         places = np.flatnonzero(kinds == kind)
         picked = places[spread(len(places), count // len(present))]
-        entries += [_sheet_entry(shard, int(place), KINDS[kind]) for place in picked]
+        entries += [_sheet_entry(shard, int(place), shard.kinds[kind]) for place in picked]
     return contact_sheet(entries)
 
 
@@ -252,7 +251,7 @@ def _mask_shares(shard: Shard) -> dict[str, dict[str, float]]:
     )
     return {
         name: {label: round(float(np.quantile(shares[kinds == kind], at)), 5) for label, at in QUANTILES.items()}
-        for kind, name in enumerate(KINDS)
+        for kind, name in enumerate(shard.kinds)
         if (kinds == kind).any()
     }
 

@@ -22,7 +22,7 @@ from pipeline.changes import (
     sample_pairs,
     summarise_quality,
 )
-from pipeline.shards import KINDS, Shard, open_shard, read_manifest
+from pipeline.shards import Shard, open_shard, read_manifest
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
 
@@ -43,20 +43,20 @@ def main() -> None:
     for name, place in sample_pairs([(entry.name, entry.pairs) for entry in manifest.shards], params.quality.pairs):
         entry = read_entry(shards[name], place)
         if entry.mask.any():
-            kind = KINDS[int(np.asarray(shards[name].kind[place]))]
+            kind = shards[name].kinds[int(np.asarray(shards[name].kind[place]))]
             quality = measure_pair(entry.original, entry.changed, entry.mask, params.visible.min_contrast)
             found.setdefault(kind, []).append((name, place, quality))
     shutil.rmtree(REPORTS, ignore_errors=True)
     (REPORTS / "sheets").mkdir(parents=True)
     figures = {
         kind: summarise_quality(kind, [quality for *_, quality in found[kind]])
-        for kind in PUBLISHED_AREAS
+        for kind in manifest.kinds
         if kind in found
     }
     made = {"made": sum(manifest.kinds.values()), "distinct": manifest.distinct}
     write_figures(figures, made)
-    for kind in PUBLISHED_AREAS:
-        write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names all three
+    for kind in manifest.kinds:
+        write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names them all
     for kind in figures:
         picked = spread(len(found[kind]), params.quality.sheet_pairs)
         write_sheet(kind, [found[kind][number] for number in picked], shards)
@@ -87,9 +87,9 @@ def write_figures(figures: Mapping[str, Mapping[str, float | int]], made: Mappin
 def write_areas(kind: str, areas: Sequence[float]) -> None:
     """Write the histogram of mask areas of one kind, and which of its bins others state."""
     (REPORTS / "areas").mkdir(exist_ok=True)
-    known = PUBLISHED_AREAS[kind]
+    known = PUBLISHED_AREAS.get(kind)
     rows = [
-        (end, round(share, 5), int(known.low < end <= known.high))
+        (end, round(share, 5), int(known is not None and known.low < end <= known.high))
         for end, share in zip(AREA_BINS, area_histogram(areas), strict=True)
     ]
     write_csv(f"areas/{kind}.csv", ("area_up_to", "pairs", "published"), rows)

@@ -236,9 +236,12 @@ BEHIND = {
         pipeline/shards/writer pipeline/source/coco pipeline/source/images pipeline/source/index pipeline/source/masks
     """,
     "pipeline.changes.synth": """
-        pipeline/__init__ pipeline/arrays pipeline/changes/change pipeline/changes/local pipeline/changes/numbers
-        pipeline/changes/paste pipeline/changes/perlin pipeline/changes/removal pipeline/changes/sources
-        pipeline/changes/synth pipeline/changes/texture pipeline/changes/visible pipeline/shards/chunks
+        pipeline/__init__ pipeline/arrays pipeline/changes/blending pipeline/changes/blob pipeline/changes/change
+        pipeline/changes/defects pipeline/changes/dent pipeline/changes/gloss pipeline/changes/ground
+        pipeline/changes/local pipeline/changes/numbers pipeline/changes/paste pipeline/changes/perlin
+        pipeline/changes/poisson pipeline/changes/removal pipeline/changes/repeat pipeline/changes/sources
+        pipeline/changes/stain pipeline/changes/stroke pipeline/changes/surface pipeline/changes/synth
+        pipeline/changes/texture pipeline/changes/variation pipeline/changes/visible pipeline/shards/chunks
         pipeline/shards/format pipeline/shards/jobs pipeline/shards/writer pipeline/source/coco pipeline/source/images
         pipeline/source/index pipeline/source/masks
     """,

@@ -14,7 +14,6 @@ from model.pairs import PairDataset, Prepared, prepare
 from model.pictures import Strip, take_turns, to_image
 from model.scores import ALL, BLOCK, Row, Tally, pixel_level
 from pipeline.progress import track
-from pipeline.shards import KINDS
 from pipeline.spread import spread
 
 MAX_PAIRS = 512  # evenly spread over all; enough for a tenth of a point; a large set has thousands
@@ -22,7 +21,7 @@ MAX_PAIRS = 512  # evenly spread over all; enough for a tenth of a point; a larg
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Prepared pairs, their kinds (positions in `KINDS`) and their places in the dataset."""
+    """Prepared pairs, their kinds (positions in `PairDataset.kind_names`) and their places in the dataset."""
 
     views: Prepared
     kinds: list[int]
@@ -56,7 +55,7 @@ def evaluate_pairs(
         Failure: a map holds NaN or infinity.
     """
     indices = spread(len(dataset), MAX_PAIRS)
-    groups = (ALL, *KINDS)
+    groups = (ALL, *dataset.kind_names)
     block = BLOCK // (len(groups) * len(methods))
     tallies = {(method, group): Tally(block) for group in groups for method in methods}
     batches = pair_batches(dataset, indices, batch_size, augment, seed)
@@ -70,7 +69,7 @@ def evaluate_pairs(
             tallies[name, ALL].add(maps, masks, valid=valid, names=names)
             for kind in set(batch.kinds):
                 own = np.array(batch.kinds) == kind
-                tallies[name, KINDS[kind]].add(maps[own], masks[own], valid=valid[own])
+                tallies[name, dataset.kind_names[kind]].add(maps[own], masks[own], valid=valid[own])
     return pixel_level(
         [
             Row(set_name, group, method, len(tally.images[1]), tally.scores())
@@ -86,7 +85,7 @@ def pair_sheet(
 ) -> list[Strip]:
     """Show `count` pairs, kinds taking turns, in the views that are scored, with the maps of `method`."""
     indices = spread(len(dataset), MAX_PAIRS)
-    kinds = [KINDS[dataset[index]["kind"]] for index in indices]
+    kinds = [dataset.kind_names[dataset[index]["kind"]] for index in indices]
     places = take_turns(kinds, count)
     (batch,) = pair_batches(dataset, [indices[place] for place in places], len(places), augment, seed)
     maps = method(batch.views.prompt.unsqueeze(0).to(device))(batch.views.query.to(device)).float().cpu().numpy()

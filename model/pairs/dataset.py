@@ -1,4 +1,7 @@
-"""The pairs of one split, read from the shards in a folder: one at a time, or a range of neighbours at once."""
+"""The pairs of one split, read from the shards in a folder: one at a time, or a range of neighbours at once.
+
+Where a pair has a prompt of its own, it takes the place of the original.
+"""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from configs.errors import Failure
-from pipeline.shards import open_shard, read_manifest
+from pipeline.shards import PROMPT, THE_ORIGINAL, open_shard, read_manifest
 
 # Zarr's settings are the process's: of two threads that set the codec to open a shard, one would open it with another.
 _OPENING = Lock()
@@ -24,9 +27,10 @@ _OPENING = Lock()
 class Pair(TypedDict):
     """One change pair."""
 
-    pair: Tensor  # uint8 (2, H, W, 3) RGB: original, changed
-    mask: Tensor  # uint8 (H, W), 1 where the two differ by intent
-    kind: int  # position in `pipeline.shards.KINDS`
+    pair: Tensor  # uint8 (2, H, W, 3) RGB: normal, changed
+    mask: Tensor  # uint8 (H, W), 1 where the second was changed
+    kind: int  # position in `PairDataset.kind_names`
+    prompt_is: int  # THE_ORIGINAL, ALIGNED or ELSEWHERE: what the first is to the second before it was changed
     image_id: int  # COCO id of the original
     index: int  # of the pair in the dataset; seeds its views
 
@@ -37,6 +41,8 @@ class _Open:
 
     pair: zarr.Array[Any]
     mask: zarr.Array[Any]
+    prompt: zarr.Array[Any]
+    prompt_is: npt.NDArray[np.uint8]
     kind: npt.NDArray[np.uint8]
     image_id: npt.NDArray[np.int64]
 
@@ -58,6 +64,7 @@ class PairDataset(Dataset[Pair]):
         if not shards:
             raise Failure(f"{root}: no pair of split {split!r}; raise index.images, or index.val_share for split 'val'")
         self.digest = manifest.digest
+        self.kind_names = list(manifest.kinds)
         self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
         self._keys = {shard.name: manifest.key(shard) for shard in shards}
@@ -71,10 +78,12 @@ class PairDataset(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         name, row = self.place(index)
         shard = self._shard(name)
+        batch = self.read_range(index, index + 1)
         return Pair(
-            pair=torch.from_numpy(np.asarray(shard.pair[row])),
-            mask=torch.from_numpy(np.asarray(shard.mask[row])),
+            pair=batch["pair"][0],
+            mask=batch["mask"][0],
             kind=int(shard.kind[row]),
+            prompt_is=int(shard.prompt_is[row]),
             image_id=int(shard.image_id[row]),
             index=index,
         )
@@ -85,16 +94,20 @@ class PairDataset(Dataset[Pair]):
         rows = slice(row, row + end - first)
         shard = self._shard(name)
         assert rows.stop <= len(shard.kind), f"pairs {first} to {end - 1} are not all in {name}"
+        pair, prompt_is = np.asarray(shard.pair[rows]), shard.prompt_is[rows]
+        for own in np.flatnonzero(prompt_is != THE_ORIGINAL):
+            pair[own, 0] = shard.prompt[row + int(own)]
         return {
-            "pair": torch.from_numpy(np.asarray(shard.pair[rows])),
+            "pair": torch.from_numpy(pair),
             "mask": torch.from_numpy(np.asarray(shard.mask[rows])),
             "kind": torch.from_numpy(shard.kind[rows].astype(np.int64)),
+            "prompt_is": torch.from_numpy(prompt_is.astype(np.int64)),
             "image_id": torch.from_numpy(shard.image_id[rows]),
             "index": torch.arange(first, end),
         }
 
     def kinds(self) -> npt.NDArray[np.uint8]:
-        """The kind of every pair, a position in `pipeline.shards.KINDS`."""
+        """The kind of every pair, a position in `kind_names`."""
         return np.concatenate([self._shard(name).kind for name in self.names])
 
     def place(self, index: int) -> tuple[str, int]:
@@ -112,6 +125,6 @@ class PairDataset(Dataset[Pair]):
         with _OPENING:
             if name not in self._open:
                 shard = open_shard(self.where, self._keys[name])
-                kind, image_id = np.asarray(shard.kind[:]), np.asarray(shard.image_id[:])
-                self._open[name] = _Open(shard.pair, shard.mask, kind, image_id)
+                columns = (np.asarray(column[:]) for column in (shard.prompt_is, shard.kind, shard.image_id))
+                self._open[name] = _Open(shard.pair, shard.mask, shard.extra[PROMPT], *columns)
             return self._open[name]

@@ -17,7 +17,7 @@ the views of a pair would depend on its neighbours.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from kornia.geometry.transform import warp_affine
 from torch import Tensor
 
 from configs.train import Augment, Jitter
+from pipeline.shards import ELSEWHERE, THE_ORIGINAL
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SIDES = 2  # prompt, query
@@ -50,11 +51,13 @@ class Draws:
     unchanged: npt.NDArray[np.bool_]  # (B,) True: the original is both prompt and query, and nothing has changed
     warp: npt.NDArray[np.float64]  # (B, 2, 2, 3) stored -> seen, pixels from the image's centre, x before y
     colour: npt.NDArray[np.float64]  # (B, 2, 4) factors of brightness, contrast, saturation; hue in turns
+    elsewhere: npt.NDArray[np.bool_]  # (B,) True: the prompt shows another place, and need not cover what is found
     jitter: Jitter  # what the factors mean, see `recolour`
 
     def of(self, rows: slice) -> "Draws":
         """The numbers of some of the pairs."""
-        return Draws(self.swap[rows], self.unchanged[rows], self.warp[rows], self.colour[rows], self.jitter)
+        of_rows = {field.name: getattr(self, field.name)[rows] for field in fields(self) if field.name != "jitter"}
+        return replace(self, **of_rows)
 
 
 def prepare(
@@ -66,7 +69,7 @@ def prepare(
     Validation passes epoch 0, which training never does, and so sees the same views each time.
 
     Args:
-        batch: "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W) and "index" int64 (B,).
+        batch: "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W), "index" and "prompt_is" int64 (B,).
         augment: strength of the views; None: the pair as it is stored, aligned pixel by pixel.
         seed: of the run.
         epoch: from 1 in training, 0 in validation.
@@ -77,7 +80,8 @@ def prepare(
         images, mask = _floats(pair), mask.bool().unsqueeze(1)
         return Prepared(images[:, 0], images[:, 1], mask, torch.ones_like(mask))
     height, width = mask.shape[-2:]
-    draws = draw(augment, seed, epoch, batch["index"].tolist(), height, width, unchanged_share)
+    prompts = batch["prompt_is"].tolist()
+    draws = draw(augment, seed, epoch, batch["index"].tolist(), prompts, height, width, unchanged_share)
     return views(pair, mask, draws)
 
 
@@ -86,11 +90,15 @@ def draw(
     seed: int,
     epoch: int,
     indices: list[int],
+    prompts: list[int],
     height: int,
     width: int,
     unchanged_share: float = 0.0,
 ) -> Draws:
-    """Draw the views of the pairs `indices`."""
+    """Draw the views of the pairs `indices`, whose prompts are what `prompts` says (THE_ORIGINAL, ..).
+
+    Only where the prompt is the original may the two change places: another normal picture is always the prompt.
+    """
     swap, warp, colour, unchanged = [], [], [], []
     for index in indices:
         rng = np.random.default_rng([seed, epoch, index])
@@ -98,7 +106,10 @@ def draw(
         warp.append([_draw_warp(augment, rng, height, width) for _ in range(SIDES)])
         colour.append([_draw_colour(augment, rng) for _ in range(SIDES)])
         unchanged.append(rng.random() < unchanged_share)
-    return Draws(np.array(swap), np.array(unchanged), np.array(warp), np.array(colour), augment.jitter)
+    kept = np.array(prompts)
+    swapped = np.array(swap) & (kept == THE_ORIGINAL)
+    unlike = kept == ELSEWHERE
+    return Draws(swapped, np.array(unchanged), np.array(warp), np.array(colour), unlike, augment.jitter)
 
 
 def views(pair: Tensor, mask: Tensor, draws: Draws) -> Prepared:
@@ -123,7 +134,8 @@ def label(mask: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
 
     The mask is carried to the query's frame and kept where the prompt's frame covers the same point (CYWS: intersection
     of both views). Left out of loss and scores (`valid` False) are changes that the prompt does not cover, which nobody
-    could call a change, and the reflections that fill the query's border, whose label would be a guess.
+    could call a change, and the reflections that fill the query's border, whose label would be a guess. A prompt that
+    shows another place covers nothing of the query, and what it is compared with is its whole surface.
     """
     mask = mask.bool().unsqueeze(1)  # (B, H, W) -> (B, 1, H, W)
     mask = mask & ~_tensor(draws.unchanged, mask.device).view(-1, 1, 1, 1)
@@ -131,6 +143,7 @@ def label(mask: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     changed = warp(mask.float(), to_query, mode="nearest") > 0.5
     in_query = _inside(_invert(to_query), mask)
     in_prompt = _inside(_compose(to_prompt, _invert(to_query)), mask)
+    in_prompt = in_prompt | _tensor(draws.elsewhere, mask.device).view(-1, 1, 1, 1)
     return changed & in_query & in_prompt, in_query & ~(changed & ~in_prompt)
 
 

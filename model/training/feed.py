@@ -17,7 +17,7 @@ from model.training.plan import Indices, batch_sizes, block_starts, first_uses, 
 
 Batch = dict[
     str, Tensor
-]  # "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W); int64 (B,) "kind", "image_id", "index"
+]  # "pair" uint8 (B, 2, H, W, 3), "mask" uint8 (B, H, W); int64 (B,) "kind", "prompt_is", "image_id", "index"
 
 BLOCKS_AHEAD = 4  # read by each worker before they are used
 

@@ -113,8 +113,9 @@ class Learner:
     def draw(self, batch: Batch, epoch: int) -> Draws:
         """The random numbers of a batch's views in `epoch`."""
         height, width = batch["mask"].shape[-2:]
-        indices = batch["index"].tolist()
-        return draw(self.recipe.augment, self.seed, epoch, indices, height, width, self.recipe.unchanged_share)
+        indices, prompts = batch["index"].tolist(), batch["prompt_is"].tolist()
+        share = self.recipe.unchanged_share
+        return draw(self.recipe.augment, self.seed, epoch, indices, prompts, height, width, share)
 
     def views(self, batch: Batch, epoch: int) -> Prepared:
         """What the network sees of a batch in `epoch`."""

@@ -175,7 +175,8 @@ class Loop:
         unchanged = spread(len(self.validation), UNCHANGED_PAIRS)
         at_once = max(self._validation_feed.batch_sizes)
         with self.learner.autocast():
-            point = validate(network, map(self._to_device, self._validation_feed.epoch(1)), augment, seed)
+            batches = map(self._to_device, self._validation_feed.epoch(1))
+            point = validate(network, batches, self.validation.kind_names, augment, seed)
             point |= false_positives(network, self._read(unchanged, at_once), augment, seed)
             for batch in self._read(unchanged[:ATTENTION_PAIRS], ATTENTION_PAIRS):
                 point |= attention(network, batch, augment, seed)
@@ -190,7 +191,10 @@ class Loop:
 
     def _draw_predictions(self, epoch: int) -> None:
         places = spread_over(self.validation.kinds(), SHEET_PAIRS)
-        names = ["{}\n{}".format(*self.validation.place(place)) for place in places]
+        kinds = self.validation.kind_names
+        shown = [kinds[kind] for kind in self.validation.kinds()[places]]
+        lies = map(self.validation.place, places)
+        names = [f"{kind}\n{shard} {row}" for kind, (shard, row) in zip(shown, lies, strict=True)]
         (batch,) = self._read(places, SHEET_PAIRS)
         network, augment = self.learner.network.eval(), self.recipe.augment
         path = self._picture(f"val_epoch_{epoch:03d}.png")

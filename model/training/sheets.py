@@ -16,12 +16,11 @@ from model.pictures import Strip, tint, write_sheet
 from model.training.feed import Batch
 from model.training.validate import VALIDATION_EPOCH
 from pipeline.arrays import Image
-from pipeline.shards import KINDS
 from pipeline.spread import spread
 
 SHEET_PAIRS = 8
 GAP_PX, HEADING_PX = 4, 16
-COLUMNS = ("original", "changed", "prompt", "query", "mask")
+COLUMNS = ("normal", "changed", "prompt", "query", "mask")
 IGNORED_TINT = np.array([40, 90, 200])  # RGB
 
 
@@ -50,8 +49,7 @@ def write_predictions(
     views = prepare(batch, augment, seed, VALIDATION_EPOCH)
     maps = network(views.prompt, views.query).sigmoid().squeeze(1).float().cpu().numpy()
     truths = (views.mask & views.valid).squeeze(1).cpu().numpy()
-    labels = [f"{KINDS[kind]}\n{name}" for kind, name in zip(batch["kind"].tolist(), names, strict=True)]
-    rows = zip(labels, _images(views.prompt), _images(views.query), truths, maps, strict=True)
+    rows = zip(names, _images(views.prompt), _images(views.query), truths, maps, strict=True)
     write_sheet(path, title, [Strip(*row) for row in rows])
 
 

@@ -16,7 +16,6 @@ from model.pairs import Prepared, draw, prepare, recolour
 from model.scores import average_precision
 from model.training.feed import Batch
 from model.training.learner import pixel_losses
-from pipeline.shards import KINDS, UNCHANGED
 
 VALIDATION_EPOCH = 0  # of the draws; training counts from 1
 SCORED_SIDE_PX = 64  # pixel AP pools about this many rows and columns a map, so that thousands of maps fit in memory
@@ -24,11 +23,12 @@ THRESHOLD = 0.5  # of the probability; above it a pixel counts as found
 
 
 @torch.inference_mode()
-def validate(network: MetaUAS, batches: Iterable[Batch], augment: Augment, seed: int) -> dict[str, float]:
+def validate(
+    network: MetaUAS, batches: Iterable[Batch], kinds: Sequence[str], augment: Augment, seed: int
+) -> dict[str, float]:
     """The loss of all valid pixels, and the pixel AP of all pairs and by kind, of batches on the network's device.
 
-    The loss is a mean of batches' means over their valid pixels, each weighted by its pairs: how pairs are batched
-    (`train.device_batch`) moves it a little, and with it a choice of the best epoch by `val_loss`.
+    The loss is the mean over all valid pixels, however pairs are batched. `kinds` are the kinds' names, by number.
 
     Raises:
         Failure: no pair has a changed pixel.
@@ -41,12 +41,12 @@ def validate(network: MetaUAS, batches: Iterable[Batch], augment: Augment, seed:
         losses += float((pixel_losses(logits, views.mask) * views.valid).sum())
         valid += int(views.valid.sum())
         scored.append(_scored(logits, views, batch["kind"]))
-    every = _pixel_ap(scored, range(len(KINDS)))
+    every = _pixel_ap(scored, range(len(kinds)))
     if math.isnan(every):
         raise Failure("train: no changed pixel in the val pairs, so nothing to select by; raise index.val_share")
     point = {"val/loss": losses / valid, "val/pixel_ap/all": every}
-    for kind, name in enumerate(KINDS):
-        if kind != UNCHANGED and not math.isnan(score := _pixel_ap(scored, [kind])):
+    for kind, name in enumerate(kinds):
+        if not math.isnan(score := _pixel_ap(scored, [kind])):
             point[f"val/pixel_ap/{name}"] = score
     return point
 
@@ -76,7 +76,8 @@ def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> di
     views = prepare(batch, augment, seed, VALIDATION_EPOCH)
     warped = network.attention_statistics(network.encode(views.prompt), network.encode(views.query))
     originals = batch["pair"][:, 0].permute(0, 3, 1, 2).float() / 255
-    drawn = draw(augment, seed, VALIDATION_EPOCH, batch["index"].tolist(), *originals.shape[-2:])
+    indices, prompts = batch["index"].tolist(), batch["prompt_is"].tolist()
+    drawn = draw(augment, seed, VALIDATION_EPOCH, indices, prompts, *originals.shape[-2:])
     recoloured = recolour(originals, drawn.colour[:, 1], drawn.jitter)
     still = network.attention_statistics(network.encode(originals), network.encode(recoloured))
     entropies = {f"val/attention_entropy/level_{level}": entropy for level, (entropy, _) in warped.items()}

@@ -1,5 +1,6 @@
 """An irregular patch with a soft edge: where stains, dents and blurs lie."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -48,12 +49,12 @@ def blob_alpha(blob: Blob, height_width: tuple[int, int]) -> Alpha:
     """How opaque the patch is at each pixel: 1 well inside, 0 outside."""
     height, width = height_width
     side = min(height, width)
-    angle = np.deg2rad(blob.angle_deg)
+    cos, sin = math.cos(math.radians(blob.angle_deg)), math.sin(math.radians(blob.angle_deg))
     down = np.arange(height, dtype=np.float32)[:, None] + 0.5 - blob.row * height
     across = np.arange(width, dtype=np.float32)[None] + 0.5 - blob.col * width
     long, short = blob.radius * side * blob.aspect**0.5, blob.radius * side / blob.aspect**0.5
-    along = (across * np.cos(angle) + down * np.sin(angle)) / long
-    aside = (down * np.cos(angle) - across * np.sin(angle)) / short
+    along = (across * cos + down * sin) / long
+    aside = (down * cos - across * sin) / short
     noise = perlin_field(height_width, (CELLS, CELLS), (blob.noise_row, blob.noise_col))
     distance = cv2.sqrt((along * along + aside * aside).astype(np.float32)) + blob.fray * noise  # 1 at the edge
     # An edge sharper than a pixel would be a staircase.

@@ -1,4 +1,4 @@
-"""One change of one image: drawn as a small record, made from the record. A pair is only ever made from its record."""
+"""One pair: drawn as a small record, made from the record. A pair is only ever made from its record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,22 +10,26 @@ from pydantic import Field, TypeAdapter
 from configs.synth import Paste, Synth
 from configs.visible import Visible
 from pipeline.arrays import Image, Mask
+from pipeline.changes.defects import DEFECTS, Defect
+from pipeline.changes.ground import HERE, Ground, show_ground
 from pipeline.changes.local import LocalDraw, apply_local, draw_local
 from pipeline.changes.paste import Cutout, Placement, apply_paste, draw_placements
-from pipeline.changes.removal import remove
+from pipeline.changes.removal import INPAINT, UNCHANGED, remove
 from pipeline.changes.sources import Sources
+from pipeline.changes.variation import Variation, vary
 from pipeline.changes.visible import keep_visible
-from pipeline.shards import LOCAL, NO_DONOR, PASTE
+from pipeline.shards import ALIGNED, ELSEWHERE, THE_ORIGINAL
 from pipeline.source import ImageRow, InstanceRow, bounding_box
 
+PASTE, LOCAL = "paste", "local"
+KINDS = (UNCHANGED, INPAINT, PASTE, LOCAL, *DEFECTS)
 FROM_EDGE_PX = 3  # annotators stop this short of the edge of the photograph
 
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Both images are the original."""
+    """Nothing."""
 
-    image_id: int
     kind: Literal["unchanged"] = "unchanged"
 
 
@@ -33,17 +37,14 @@ class Unchanged:
 class InpaintChange:
     """Objects removed: a variant of data/inpainted."""
 
-    image_id: int
     variant: int
     kind: Literal["inpaint"] = "inpaint"
 
 
 @dataclass(frozen=True)
 class PasteChange:
-    """Objects of a donor image pasted in."""
+    """Objects of the donor pasted in."""
 
-    image_id: int
-    donor_id: int
     placements: tuple[Placement, ...]
     feather_px: int
     kind: Literal["paste"] = "paste"
@@ -51,76 +52,126 @@ class PasteChange:
 
 @dataclass(frozen=True)
 class LocalChange:
-    """Textures made of donor images, blended in under a Perlin mask."""
+    """Textures made of the donors, one of each, blended in under a Perlin mask."""
 
-    image_id: int
-    donor_ids: tuple[int, ...]  # one per texture
     draw: LocalDraw
     kind: Literal["local"] = "local"
 
 
-Change = Unchanged | InpaintChange | PasteChange | LocalChange
-_CHANGE: TypeAdapter[Change] = TypeAdapter(Annotated[Change, Field(discriminator="kind")])
+Change = Unchanged | InpaintChange | PasteChange | LocalChange | Defect
 
 
-def donor_of(change: Change) -> int:
-    """The image that the pasted objects or the first texture came from, NO_DONOR if there is none."""
-    if isinstance(change, PasteChange):
-        return change.donor_id
-    return change.donor_ids[0] if isinstance(change, LocalChange) else NO_DONOR
+@dataclass(frozen=True)
+class PairRecord:
+    """Everything that a pair is made from, but the images."""
+
+    image_id: int
+    donor_ids: tuple[int, ...]  # other images of the split that the change is made with
+    ground: Ground | None  # what is shown instead of the photograph
+    change: Annotated[Change, Field(discriminator="kind")]
+    variation: Variation | None  # how the prompt differs from the original; None: it is the original
 
 
-def to_record(change: Change) -> dict[str, Any]:
-    """A change as the JSON object that a shard keeps of it."""
-    record: dict[str, Any] = _CHANGE.dump_python(change, mode="json")
-    return record
+@dataclass(frozen=True)
+class Made:
+    """One finished pair, uint8 (H, W, 3) and bool (H, W)."""
+
+    record: PairRecord
+    original: Image
+    changed: Image
+    mask: Mask  # the two differ inside it alone; it may be empty
+    prompt: Image | None  # the normal picture to compare with; None: the original
 
 
-def from_record(record: Mapping[str, Any]) -> Change:
-    """The change that `to_record` wrote down. Raises pydantic's ValidationError when it is none."""
-    return _CHANGE.validate_python(record)
+_RECORD: TypeAdapter[PairRecord] = TypeAdapter(PairRecord)
 
 
-def draw_change(kind: int, row: int, rng: np.random.Generator, sources: Sources, config: Synth) -> Change:
-    """Draw a change of one kind.
+def to_record(record: PairRecord) -> dict[str, Any]:
+    """A record as the JSON object that a shard keeps of it."""
+    kept: dict[str, Any] = _RECORD.dump_python(record, mode="json")
+    return kept
+
+
+def from_record(kept: Mapping[str, Any]) -> PairRecord:
+    """The record that `to_record` wrote down. Raises pydantic's ValidationError when it is none."""
+    return _RECORD.validate_python(kept)
+
+
+def draw_change(
+    kind: str, row: int, rng: np.random.Generator, sources: Sources, config: Synth
+) -> tuple[tuple[int, ...], Change]:
+    """Draw the donors and the change of one kind.
 
     Args:
-        kind: PASTE or LOCAL; the variants of data/inpainted are not drawn here.
+        kind: of KINDS, but for the variants of data/inpainted, which are not drawn here.
         row: of the image to be changed.
         rng: draws everything.
         sources: the images.
         config: strengths and areas.
     """
-    image_id = int(sources.index.image_ids[row])
-    if kind == PASTE:
-        donor = _draw_donor(rng, row, sources)
-        placements = _draw_paste(rng, donor, sources, config.paste)
-        return PasteChange(image_id, int(sources.index.image_ids[donor]), placements, config.paste.feather_px)
-    assert kind == LOCAL
-    donors = [_draw_donor(rng, row, sources) for _ in range(config.local.textures)]
+    count = config.local.textures if kind == LOCAL else 1 if kind == PASTE else DEFECTS[kind].donors
+    donors = [_draw_donor(rng, row, sources) for _ in range(count)]
     donor_ids = tuple(int(sources.index.image_ids[donor]) for donor in donors)
-    return LocalChange(image_id, donor_ids, draw_local(rng, config.local))
+    if kind == PASTE:
+        return donor_ids, PasteChange(_draw_paste(rng, donors[0], sources, config.paste), config.paste.feather_px)
+    if kind == LOCAL:
+        return donor_ids, LocalChange(draw_local(rng, config.local))
+    change: Defect = DEFECTS[kind].draw(rng)
+    return donor_ids, change
 
 
-def make_pair(change: Change, sources: Sources, visible: Visible) -> tuple[Image, Image, Mask]:
-    """Original, changed image and mask of a change. They differ inside the mask alone; the mask may be empty."""
-    row = sources.row(change.image_id)
-    original = sources.original(row)
+def prompt_is(record: PairRecord) -> int:
+    """THE_ORIGINAL; ALIGNED: another picture in which everything is where it was; ELSEWHERE: one in which it is not."""
+    variation = record.variation
+    if variation is None:
+        return THE_ORIGINAL
+    return ALIGNED if variation.place is None and variation.pose == HERE else ELSEWHERE
+
+
+def make_pair(record: PairRecord, sources: Sources, visible: Visible) -> Made:
+    """The pair of a record."""
+    original, prompt = _pictures(record, sources)
+    changed, mask = _change(record, original, sources, visible)
+    return Made(record, original, changed, mask, prompt)
+
+
+def _pictures(record: PairRecord, sources: Sources) -> tuple[Image, Image | None]:
+    """The original, and the prompt where it is another picture."""
+    photograph = sources.original(sources.row(record.image_id))
+    size = photograph.shape[0], photograph.shape[1]
+    ground, variation = record.ground, record.variation
+    original = photograph if ground is None else show_ground(ground, photograph, size, ground.place)
+    if variation is None:
+        return original, None
+    prompt = original
+    if ground is not None and (variation.place is not None or variation.pose != HERE):
+        place = ground.place if variation.place is None else variation.place
+        prompt = show_ground(ground, photograph, size, place, variation.pose)
+    if variation.varied == "prompt":
+        return original, vary(prompt, variation)
+    return vary(original, variation), prompt
+
+
+def _change(record: PairRecord, original: Image, sources: Sources, visible: Visible) -> tuple[Image, Mask]:
+    """The changed image and the mask of what can be seen of the change."""
+    change = record.change
     if isinstance(change, Unchanged):
-        return original, original, np.zeros(original.shape[:2], np.bool_)
+        return original, np.zeros(original.shape[:2], np.bool_)
     if isinstance(change, InpaintChange):
-        filled = sources.filled(row, change.variant)
-        return original, *remove(original, filled.pixels, filled.objects, filled.hole, visible)
+        filled = sources.filled(sources.row(record.image_id), change.variant)
+        return remove(original, filled.pixels, filled.objects, filled.hole, visible)
+    rows = [sources.row(donor_id) for donor_id in record.donor_ids]
+    donors = [sources.original(row) for row in rows]
     if isinstance(change, PasteChange):
-        donor = sources.row(change.donor_id)
-        instances = {instance.instance_id: instance for instance in sources.index.instances(donor)}
-        masks = [sources.instance_mask(donor, instances[place.instance_id]) for place in change.placements]
+        instances = {instance.instance_id: instance for instance in sources.index.instances(rows[0])}
+        masks = [sources.instance_mask(rows[0], instances[place.instance_id]) for place in change.placements]
         placed = [(mask, place) for mask, place in zip(masks, change.placements, strict=True) if mask.any()]
-        changed, mask = apply_paste(original, sources.original(donor), placed, change.feather_px)
-    else:
-        donors = [sources.original(sources.row(donor_id)) for donor_id in change.donor_ids]
+        changed, mask = apply_paste(original, donors[0], placed, change.feather_px)
+    elif isinstance(change, LocalChange):
         changed, mask = apply_local(original, donors, change.draw)
-    return original, *keep_visible(original, changed, mask, visible.min_contrast, visible.min_share)
+    else:
+        changed, mask = DEFECTS[change.kind].apply(original, donors, change)
+    return keep_visible(original, changed, mask, visible.min_contrast, visible.min_share)
 
 
 def _draw_donor(rng: np.random.Generator, row: int, sources: Sources) -> int:

@@ -1,6 +1,7 @@
 """Dents and bulges: the picture displaced around a point, with the light that a hollow takes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from pipeline.arrays import Image, Mask
 from pipeline.changes.blob import Blob, blob_alpha, draw_blob
-from pipeline.changes.numbers import uniform
+from pipeline.changes.numbers import cosine, sine, uniform
 from pipeline.changes.visible import put
 
 IN_MASK = 0.1  # of the full displacement
@@ -41,16 +42,16 @@ def draw_dent(rng: np.random.Generator) -> Dent:
     )
 
 
-def apply_dent(original: Image, donor: Image, dent: Dent) -> tuple[Image, Mask]:
-    """The changed image and its mask; `donor` is not used."""
-    del donor
+def apply_dent(original: Image, donors: Sequence[Image], dent: Dent) -> tuple[Image, Mask]:
+    """The changed image and its mask, made of the picture alone."""
+    del donors
     height, width = original.shape[:2]
     radius = dent.blob.radius * min(height, width)
     alpha = cv2.GaussianBlur(blob_alpha(dent.blob, (height, width)), (0, 0), 1 + 0.2 * radius)
     rows, cols = np.mgrid[0:height, 0:width].astype(np.float32)
     down, across = rows - dent.blob.row * height, cols - dent.blob.col * width
-    angle = math.radians(dent.twirl_deg) * alpha
-    cos, sin = np.cos(angle), np.sin(angle)
+    turns = np.float32(dent.twirl_deg / 360) * alpha
+    cos, sin = cosine(turns), sine(turns)
     zoom = 1 + dent.pinch * alpha
     from_row = dent.blob.row * height + zoom * (cos * down - sin * across) + dent.slide[0] * radius * alpha
     from_col = dent.blob.col * width + zoom * (sin * down + cos * across) + dent.slide[1] * radius * alpha

@@ -1,5 +1,6 @@
 """Local blur, matt or shiny patches, and lost or doubled contrast: the surface is there, and looks another way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -31,9 +32,9 @@ def draw_gloss(rng: np.random.Generator) -> Gloss:
     return Gloss(draw_blob(rng, 0.03, 0.22), finish, uniform(rng, 0.3, 1.0), int(rng.integers(2**31)))
 
 
-def apply_gloss(original: Image, donor: Image, gloss: Gloss) -> tuple[Image, Mask]:
-    """The changed image and its mask; `donor` is not used."""
-    del donor
+def apply_gloss(original: Image, donors: Sequence[Image], gloss: Gloss) -> tuple[Image, Mask]:
+    """The changed image and its mask, made of the picture alone."""
+    del donors
     size = original.shape[0], original.shape[1]
     return blend(original, _finished(original, gloss), blob_alpha(gloss.blob, size), 1.0)
 

@@ -22,12 +22,11 @@ import numpy as np
 from configs.inpaint import Inpaint, InpaintParams
 from pipeline.arrays import Image, Mask, height_width
 from pipeline.changes.fillers import LAMA_LIBRARIES, Weights, device_of_lama, find_weights, make_filler
-from pipeline.changes.removal import OBJECTS
+from pipeline.changes.removal import INPAINT, OBJECTS, UNCHANGED
 from pipeline.changes.visible import put
 from pipeline.shards import (
-    INPAINT,
     NO_DONOR,
-    UNCHANGED,
+    Form,
     NewPair,
     Part,
     ShardEntry,
@@ -52,6 +51,7 @@ from pipeline.source import (
 )
 
 IMAGES_AT_ONCE, BYTES_AT_ONCE = 32, 64 << 20  # handed to the filler together, at most; LaMa's batches are made of them
+FOR_REMOVALS = 1  # third word of the keys of its draws
 MOST_SETS = 1000  # of objects; of fewer, all are tried where draws do not find enough
 
 
@@ -128,7 +128,8 @@ def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     pairs = _filled(_drawn(Index(task.index), job.part, task, outcomes), task)
     device = device_of_lama() if task.weights else "cpu"
     attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine(device)}
-    made = write_shard(task.shelf, shelf_name(job.fingerprint), task.size, pairs, attributes, outcomes, job.store)
+    form = Form(task.size, (UNCHANGED, INPAINT), {OBJECTS: task.size})
+    made = write_shard(task.shelf, shelf_name(job.fingerprint), form, pairs, attributes, outcomes, job.store)
     return replace(made, name=job.name)
 
 
@@ -183,7 +184,7 @@ def _drawn(index: Index, part: Part, task: InpaintTask, outcomes: Counter[str]) 
         known, instances = index.image(row), index.instances(row)
         stored = read_indexed_image(task.images, known)
         original = resize(stored, task.size)
-        rng = np.random.default_rng([task.seed, known.image_id, INPAINT, 0])
+        rng = np.random.default_rng([task.seed, known.image_id, FOR_REMOVALS, 0])
         drawn = draw_removals(rng, instances, (known.height, known.width), task.config)
         if not drawn:
             outcomes["no set of instances of an allowed area"] += 1
@@ -214,7 +215,7 @@ def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]
                 image_id=removal.image_id,
                 donor_id=NO_DONOR,
                 record={"removed": list(removal.instance_ids)},
-                extra={OBJECTS: removal.objects},
+                more={OBJECTS: removal.objects},
             )
 
 

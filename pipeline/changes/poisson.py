@@ -1,5 +1,6 @@
 """Patches of another image, or of another place of the same, blended in without a seam (Poisson; as NSA, ECCV 2022)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +12,8 @@ from pipeline.changes.blob import Blob, blob_alpha, draw_blob
 from pipeline.changes.numbers import log_uniform, rounded
 from pipeline.changes.visible import put
 
-MARGIN_PX = 2  # OpenCV wants the patch inside the picture
+GROWN_PX = 2  # OpenCV takes 3 px off what it is to blend: with 2 given back small patches stay, and hardly a seam
+MARGIN_PX = GROWN_PX + 2  # it wants the patch inside the picture
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ def draw_poisson(rng: np.random.Generator) -> Poisson:
     return Poisson(blob, own, (down, across), log_uniform(rng, 0.5, 2.0), bool(rng.random() < 0.3))
 
 
-def apply_poisson(original: Image, donor: Image, poisson: Poisson) -> tuple[Image, Mask]:
+def apply_poisson(original: Image, donors: Sequence[Image], poisson: Poisson) -> tuple[Image, Mask]:
     """The changed image and its mask."""
     height, width = original.shape[:2]
-    source = original if poisson.own else donor
+    source = original if poisson.own else donors[0]
     middle = ((width - 1) / 2, (height - 1) / 2)
     move = np.asarray(cv2.getRotationMatrix2D(middle, 0.0, poisson.scale), np.float64)
     move[:, 2] += np.array([poisson.shift[1] * width, poisson.shift[0] * height])
@@ -46,8 +48,9 @@ def apply_poisson(original: Image, donor: Image, poisson: Poisson) -> tuple[Imag
     mask[:MARGIN_PX] = mask[-MARGIN_PX:] = mask[:, :MARGIN_PX] = mask[:, -MARGIN_PX:] = False
     if not mask.any():
         return original.copy(), mask
-    left, top, across, down = cv2.boundingRect(mask.view(np.uint8))
+    handed = cv2.dilate(mask.view(np.uint8) * np.uint8(255), np.ones((3, 3), np.uint8), iterations=GROWN_PX)
+    left, top, across, down = cv2.boundingRect(handed)
     centre = (left + across // 2, top + down // 2)  # where the middle of the mask's box goes: where it is
     how = cv2.MIXED_CLONE if poisson.mixed else cv2.NORMAL_CLONE
-    cloned = cv2.seamlessClone(patch, original, mask.view(np.uint8) * np.uint8(255), centre, how)
+    cloned = cv2.seamlessClone(patch, original, handed, centre, how)
     return put(original, np.asarray(cloned, np.uint8), mask), mask

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from configs.errors import BadRequest
 from configs.inpaint import InpaintParams
@@ -15,6 +16,7 @@ from pipeline.changes.fillers import device_of_lama
 from pipeline.changes.inpaint import InpaintTask, build_inpainted_shard, inpaint_task
 from pipeline.changes.sources import Sources
 from pipeline.shards import (
+    PROMPT,
     RECORDS,
     NotCheckedError,
     Part,
@@ -75,12 +77,13 @@ def _from_record(sources: Sources, visible: Visible, photographs: Path | None) -
     """The pair of a record, its original from the photograph itself where that is at hand."""
 
     def remake(shard: Shard, place: int) -> Pixels:
-        change = from_record(shard.attributes[RECORDS][place])
-        original, changed, mask = make_pair(change, sources, visible)
-        if photographs is not None:
+        made = make_pair(from_record(shard.attributes[RECORDS][place]), sources, visible)
+        original = made.original
+        if photographs is not None and original is sources.original(sources.row(made.record.image_id)):
             row = sources.index.image(sources.row(int(np.asarray(shard.image_id[place]))))
             original = resize(read_indexed_image(photographs, row), sources.size)
-        return np.stack([original, changed]), mask
+        prompt = np.zeros_like(original) if made.prompt is None else made.prompt
+        return {"pair": np.stack([original, made.changed]), "mask": made.mask, PROMPT: prompt}
 
     return remake
 
@@ -93,7 +96,7 @@ def _from_seed(task: InpaintTask, index: Index, attributes: dict[str, Any]) -> R
     places = {int(image_id): row for row, image_id in enumerate(index.image_ids)}
 
     @lru_cache(maxsize=1)
-    def made(image_id: int) -> tuple[list[Pixels], list[Any]]:
+    def made(image_id: int) -> tuple[list[dict[str, npt.NDArray[Any]]], list[Any]]:
         split = index.image(places[image_id]).split
         place = places[image_id] - index.rows(split).start
         as_now = made_by(attributes["code"]["module"], tuple(attributes["libraries"]))
@@ -101,7 +104,8 @@ def _from_seed(task: InpaintTask, index: Index, attributes: dict[str, Any]) -> R
         job = ShardJob("", part, {"split": split, **as_now}, FINGERPRINT, None)
         build_inpainted_shard(job, task)
         shard = open_shard(task.shelf, shelf_name(FINGERPRINT))
-        pixels = [(np.asarray(shard.pair[n]), np.asarray(shard.mask[n])) for n in range(shard.entry.pairs)]
+        arrays = {"pair": shard.pair, "mask": shard.mask, **shard.extra}
+        pixels = [{name: np.asarray(array[n]) for name, array in arrays.items()} for n in range(shard.entry.pairs)]
         return pixels, shard.attributes[RECORDS]
 
     def remake(shard: Shard, place: int) -> Pixels:
@@ -109,12 +113,13 @@ def _from_seed(task: InpaintTask, index: Index, attributes: dict[str, Any]) -> R
         pixels, records = made(ids[place])
         own = place - ids.index(ids[place])
         if records[own : own + 1] != [shard.attributes[RECORDS][place]]:
-            return np.zeros(0), np.zeros(0)
-        pair, hole = pixels[own]
+            return {"pair": np.zeros(0)}
+        again = dict(pixels[own])
         if task.weights is not None:
             stored = np.asarray(shard.pair[place])
-            pair = stored if (np.abs(pair.astype(np.int16) - stored) <= ONE_LEVEL).all() else pair
-        return pair, hole
+            near = (np.abs(again["pair"].astype(np.int16) - stored) <= ONE_LEVEL).all()
+            again["pair"] = stored if near else again["pair"]
+        return again
 
     return remake
 

@@ -4,6 +4,7 @@ from configs.visible import Visible
 from pipeline.arrays import Image, Mask
 from pipeline.changes.visible import contrast, keep_visible
 
+UNCHANGED, INPAINT = "unchanged", "inpaint"  # the kinds of what data/inpainted holds
 OBJECTS = "objects"  # the array of data/inpainted that holds the removed objects
 
 

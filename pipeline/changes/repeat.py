@@ -1,5 +1,6 @@
 """A repeat that is shifted, turned or doubled: a patch of the image laid over another place of the same image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,9 +33,9 @@ def draw_repeat(rng: np.random.Generator) -> Repeat:
     return Repeat(draw_blob(rng, 0.03, 0.2), shift, angle_deg if turned else 0.0, turned and flip)
 
 
-def apply_repeat(original: Image, donor: Image, repeat: Repeat) -> tuple[Image, Mask]:
-    """The changed image and its mask; `donor` is not used."""
-    del donor
+def apply_repeat(original: Image, donors: Sequence[Image], repeat: Repeat) -> tuple[Image, Mask]:
+    """The changed image and its mask, made of the picture alone."""
+    del donors
     height, width = original.shape[:2]
     middle = (repeat.blob.col * width, repeat.blob.row * height)
     move = np.asarray(cv2.getRotationMatrix2D(middle, repeat.angle_deg, 1.0), np.float64)

@@ -1,5 +1,6 @@
 """Stains: discoloured, dark, light or smeared patches with frayed, soft edges."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,9 +27,9 @@ def draw_stain(rng: np.random.Generator) -> Stain:
     return Stain(tuple(draw_blob(rng, 0.012, high) for _ in range(count)), draw_look(rng))
 
 
-def apply_stain(original: Image, donor: Image, stain: Stain) -> tuple[Image, Mask]:
-    """The changed image and its mask; `donor` is not used."""
-    del donor
+def apply_stain(original: Image, donors: Sequence[Image], stain: Stain) -> tuple[Image, Mask]:
+    """The changed image and its mask, made of the picture alone."""
+    del donors
     size = original.shape[0], original.shape[1]
     alpha = np.max([blob_alpha(blob, size) for blob in stain.blobs], axis=0)
     return blend(original, seen_through(original, stain.look), alpha, stain.look.strength)

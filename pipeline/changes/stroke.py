@@ -1,6 +1,7 @@
 """Strokes: scratches, cracks, stray or missing threads, fibres. Thin curves, some so faint that they barely show."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -43,9 +44,9 @@ def draw_stroke(rng: np.random.Generator) -> Stroke:
     return Stroke(curves, draw_look(rng))
 
 
-def apply_stroke(original: Image, donor: Image, stroke: Stroke) -> tuple[Image, Mask]:
-    """The changed image and its mask; `donor` is not used."""
-    del donor
+def apply_stroke(original: Image, donors: Sequence[Image], stroke: Stroke) -> tuple[Image, Mask]:
+    """The changed image and its mask, made of the picture alone."""
+    del donors
     height, width = original.shape[:2]
     alpha = np.zeros((height, width), np.float32)
     for curve in stroke.curves:

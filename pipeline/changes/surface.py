@@ -10,11 +10,10 @@ from typing import Annotated, Literal, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from pipeline.arrays import Image
-from pipeline.changes.numbers import log_uniform, rounded, uniform
+from pipeline.changes.numbers import Floats, bell, log_uniform, rounded, sine, uniform
 
 TRIED_CUTS = 12  # places of a photograph, of which the most even one is taken
 CELLS = 1 << 14  # different ones, taken again in no order
@@ -22,7 +21,6 @@ BLOCKS = 4  # a side, in which a cut is held against itself
 LEAST_CONTRAST = 4.0  # levels, deviation: a flat patch of sky is no texture
 
 Family = Literal["grain", "threads", "cells", "stripes"]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -148,11 +146,11 @@ def _levels(surface: Drawn, height_width: tuple[int, int], place: int) -> Floats
     if surface.family == "grain":
         level = 0.5 + 0.25 * _smooth(rng, height_width, pitch / 2, surface.aspect, surface.angle_deg)
     elif surface.family == "threads":
-        warp, weft = np.abs(np.sin(np.pi * along)), np.abs(np.sin(np.pi * across))
+        warp, weft = np.abs(sine(along / 2)), np.abs(sine(across / 2))
         over = (np.floor(along) + np.floor(across)) % 2 == 0
         level = np.where(over, warp, weft)
     elif surface.family == "stripes":
-        level = 0.5 + 0.5 * np.sin(2 * np.pi * along)
+        level = 0.5 + 0.5 * sine(along)
     else:
         level = _cells(surface, along, across)
     grains = 0.12 * surface.unevenness * rng.standard_normal(height_width)
@@ -190,6 +188,6 @@ def _smooth(
     angle = math.radians(angle_deg)
     first = (cols * math.cos(angle) + rows * math.sin(angle)) / along
     second = (rows * math.cos(angle) - cols * math.sin(angle)) / across
-    kernel = np.exp(-(first**2 + second**2) / 2)
+    kernel = bell(first) * bell(second)
     smooth = cv2.filter2D(noise, -1, kernel / np.sqrt((kernel**2).sum()), borderType=cv2.BORDER_REFLECT_101)
     return np.asarray(smooth, np.float32)

@@ -6,7 +6,7 @@ other images' pairs. Of its own image's it depends in one thing: no removal of o
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,28 @@ import numpy as np
 from configs.errors import BadRequest, Failure
 from configs.synth import Synth, SynthParams
 from configs.visible import Visible
-from pipeline.arrays import Image, Mask
-from pipeline.changes.change import Change, InpaintChange, Unchanged, donor_of, draw_change, make_pair, to_record
-from pipeline.changes.sources import Sources
-from pipeline.shards import (
-    INPAINT,
+from pipeline.changes.change import (
     KINDS,
     LOCAL,
     PASTE,
-    UNCHANGED,
+    InpaintChange,
+    Made,
+    PairRecord,
+    Unchanged,
+    draw_change,
+    make_pair,
+    prompt_is,
+    to_record,
+)
+from pipeline.changes.defects import DEFECTS
+from pipeline.changes.ground import draw_ground
+from pipeline.changes.removal import INPAINT, UNCHANGED
+from pipeline.changes.sources import Sources
+from pipeline.changes.variation import draw_variation
+from pipeline.shards import (
+    NO_DONOR,
+    PROMPT,
+    Form,
     NewPair,
     Part,
     ShardEntry,
@@ -40,9 +53,8 @@ from pipeline.shards import (
 from pipeline.source import SPLITS
 
 IMAGES_AHEAD = 16  # read together, with all their variants
-MIX = 1 << 16  # the stream from which the kind itself is drawn: far from the numbers of kinds, of which more may come
-# What is tried instead when no good change of the wanted kind is found.
-ORDER = {INPAINT: (PASTE, LOCAL), PASTE: (PASTE, LOCAL), LOCAL: (LOCAL, PASTE)}
+# Streams of a pair beside those of its changes, which are keyed by the number of their kind: far from these.
+FOR_MIX, FOR_GROUND, FOR_VARIATION = (1 << 16) + np.arange(3)
 
 
 @dataclass(frozen=True)
@@ -59,21 +71,15 @@ class SynthTask:
 
 @dataclass(frozen=True)
 class Mix:
-    """What a pair draws for its kind: three numbers in [0, 1), each held against one chance."""
+    """What a pair draws for its kind: numbers in [0, 1), each held against one chance."""
 
     unchanged: float
     local: float
     paste: float
-
-
-@dataclass(frozen=True)
-class Made:
-    """One finished pair."""
-
-    change: Change
-    original: Image
-    changed: Image
-    mask: Mask
+    defect: float
+    which: float  # of the kinds of defects
+    ground: float
+    variation: float
 
 
 def plan_pairs(
@@ -82,8 +88,10 @@ def plan_pairs(
     """The task and its shards, from the parameters, the index and the inpainted images.
 
     Raises:
-        BadRequest: a split has a single image, which leaves none to paste or take texture from.
+        BadRequest: a split has a single image, which leaves none to paste or take texture from; or the parameters name
+            an unknown kind of defect.
     """
+    check_defects(params.synth)
     sources = Sources(index_root, inpainted_root)
     images = {split: len(sources.index.rows(split)) for split in SPLITS}
     if min(images.values()) < 2:
@@ -133,34 +141,57 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
 
     attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine()}
     key = shelf_name(job.fingerprint)
-    made = write_shard(task.shelf, key, sources.size, pairs(), attributes, outcomes, job.store)
+    form = Form(sources.size, KINDS, {PROMPT: (*sources.size, 3)})
+    made = write_shard(task.shelf, key, form, pairs(), attributes, outcomes, job.store)
     return replace(made, name=job.name)
 
 
+def check_defects(config: Synth) -> None:
+    """Raises BadRequest where the weights of defects are of none that there is, or of all together nothing."""
+    unknown = [name for name in config.defects if name not in DEFECTS]
+    if unknown:
+        raise BadRequest(f"synth.defects: {unknown[0]} is no kind of defect; there are {', '.join(DEFECTS)}")
+    if config.defect_prob and not sum(config.defects.values()):
+        raise BadRequest(f"synth.defect_prob = {config.defect_prob}, but no kind in synth.defects has a weight")
+
+
 def draw_mix(rng: np.random.Generator) -> Mix:
-    """Draw what decides a pair's kind."""
-    return Mix(*(float(number) for number in rng.random(3)))
+    """Draw what decides a pair's kind, and what it shows."""
+    return Mix(*(float(number) for number in rng.random(len(fields(Mix)))))
 
 
-def kind_of(mix: Mix, config: Synth) -> int:
-    """The kind of change a pair gets (paper, appendix A: object-level or local with chance 0.5).
+def kind_of(mix: Mix, config: Synth) -> str:
+    """The kind of change a pair gets (paper, appendix A: object-level or local with chance 0.5; defects are ours).
 
     Each chance has a number of its own, so that raising one leaves the pairs that it does not turn as they were.
     """
     if mix.unchanged < config.unchanged_prob:
         return UNCHANGED
+    if mix.defect < config.defect_prob:
+        names = [name for name in DEFECTS if config.defects.get(name)]
+        ends = np.cumsum([config.defects[name] for name in names])
+        return names[int(np.searchsorted(ends, mix.which * ends[-1], side="right"))]
     if mix.local < config.local_prob:
         return LOCAL
     return PASTE if mix.paste < config.paste_prob else INPAINT
 
 
-def turns_at_removals(mixes: Sequence[Mix], config: Synth) -> list[int]:
-    """The pairs of an image that would be inpainted if none were local, in the order in which they take removals.
+def others(kind: str) -> tuple[str, ...]:
+    """What is tried instead when no good change of a kind is found, itself first."""
+    if kind in (INPAINT, PASTE):
+        return (PASTE, LOCAL)
+    return (LOCAL, PASTE) if kind == LOCAL else (kind, LOCAL, PASTE)
 
-    Those that stay inpainted longest as `local_prob` is raised come first. So the pairs that do not turn local keep
-    their removals, and those that are taken leave no gap.
+
+def turns_at_removals(mixes: Sequence[Mix], config: Synth) -> list[int]:
+    """The pairs of an image that would be inpainted if none were local or a defect, in the order in which they take
+    removals.
+
+    Whatever is raised, the pairs that it does not turn keep their removals. Those that stay inpainted longest as
+    `local_prob` is raised come first, so that of these no removal is left over; a defect leaves the one of its turn.
     """
-    candidates = [number for number, mix in enumerate(mixes) if kind_of(replace(mix, local=1.0), config) == INPAINT]
+    bare = [replace(mix, local=1.0, defect=1.0) for mix in mixes]
+    candidates = [number for number, mix in enumerate(bare) if kind_of(mix, config) == INPAINT]
     return sorted(candidates, key=lambda number: mixes[number].local, reverse=True)
 
 
@@ -169,25 +200,38 @@ def make_pairs(
 ) -> Iterator[Made]:
     """The pairs of an image, in order; what was drawn in vain is counted in `outcomes`."""
     image_id = int(sources.index.image_ids[row])
-    keys = [[seed, image_id, number, MIX, 0] for number in range(config.pairs_per_image)]
+    keys = [[seed, image_id, number, FOR_MIX, 0] for number in range(config.pairs_per_image)]
     mixes = [draw_mix(np.random.default_rng(key)) for key in keys]
     turns = {number: turn for turn, number in enumerate(turns_at_removals(mixes, config))}
     removals: list[Made] | None = None
     for number, mix in enumerate(mixes):
         kind = kind_of(mix, config)
-        if kind == UNCHANGED:
-            change = Unchanged(image_id)
-            yield Made(change, *make_pair(change, sources, visible))
-            continue
         if kind == INPAINT:
             removals = good_removals(row, sources, config, visible, outcomes) if removals is None else removals
             if turns[number] < len(removals):
-                yield removals[turns[number]]
+                yield _varied(removals[turns[number]], number, mix, seed, sources, config, visible)
                 continue
             outcomes["inpaint given up for another kind: no other set of objects"] += 1
-        made = draw_good_pair(ORDER[kind], row, number, seed, sources, config, visible, outcomes)
+        blank = draw_blank(row, number, mix, seed, sources, config)
+        if kind == UNCHANGED:
+            yield make_pair(blank, sources, visible)
+            continue
+        made = draw_good_pair(others(kind), blank, number, seed, sources, config, visible, outcomes)
         if made is not None:
             yield made
+
+
+def draw_blank(row: int, number: int, mix: Mix, seed: int, sources: Sources, config: Synth) -> PairRecord:
+    """What pair `number` of an image shows, and how its prompt differs, before anything is changed."""
+    image_id = int(sources.index.image_ids[row])
+    ground = variation = None
+    if mix.ground < config.ground_prob:
+        rng = np.random.default_rng([seed, image_id, number, FOR_GROUND, 0])
+        ground = draw_ground(rng, sources.original(row), config.ground)
+    if mix.variation < config.variation_prob:
+        rng = np.random.default_rng([seed, image_id, number, FOR_VARIATION, 0])
+        variation = draw_variation(rng, config.variation, of_ground=ground is not None)
+    return PairRecord(image_id, (), ground, Unchanged(), variation)
 
 
 def good_removals(row: int, sources: Sources, config: Synth, visible: Visible, outcomes: Counter[str]) -> list[Made]:
@@ -195,9 +239,8 @@ def good_removals(row: int, sources: Sources, config: Synth, visible: Visible, o
     image_id = int(sources.index.image_ids[row])
     found: dict[bytes, Made] = {}
     for variant in range(sources.variants(row)):
-        change = InpaintChange(image_id, variant)
-        made = Made(change, *make_pair(change, sources, visible))
-        fault = area_fault(made.mask, config)
+        made = make_pair(PairRecord(image_id, (), None, InpaintChange(variant), None), sources, visible)
+        fault = area_fault(made, config)
         if fault is None and found.setdefault(made.changed.tobytes(), made) is not made:
             fault = "same as another"
         if fault is not None:
@@ -205,9 +248,19 @@ def good_removals(row: int, sources: Sources, config: Synth, visible: Visible, o
     return list(found.values())
 
 
+def _varied(removal: Made, number: int, mix: Mix, seed: int, sources: Sources, config: Synth, visible: Visible) -> Made:
+    """A removal as the pair `number` has it: a filler knows the photograph alone, so that only a prompt is varied."""
+    row = sources.row(removal.record.image_id)
+    blank = draw_blank(row, number, replace(mix, ground=1.0), seed, sources, config)
+    if blank.variation is None:
+        return removal
+    record = replace(removal.record, variation=replace(blank.variation, varied="prompt"))
+    return make_pair(record, sources, visible)
+
+
 def draw_good_pair(
-    kinds: Sequence[int],
-    row: int,
+    kinds: Sequence[str],
+    blank: PairRecord,
     number: int,
     seed: int,
     sources: Sources,
@@ -219,40 +272,43 @@ def draw_good_pair(
 
     None when no kind of change works.
     """
-    image_id = int(sources.index.image_ids[row])
+    row = sources.row(blank.image_id)
     for kind in kinds:
         for attempt in range(config.tries):
-            rng = np.random.default_rng([seed, image_id, number, kind, attempt])
-            drawn = draw_change(kind, row, rng, sources, config)
-            made = Made(drawn, *make_pair(drawn, sources, visible))
-            fault = area_fault(made.mask, config)
+            rng = np.random.default_rng([seed, blank.image_id, number, KINDS.index(kind), attempt])
+            donor_ids, change = draw_change(kind, row, rng, sources, config)
+            made = make_pair(replace(blank, donor_ids=donor_ids, change=change), sources, visible)
+            fault = area_fault(made, config)
             if fault is None:
                 return made
-            outcomes[f"{KINDS[kind]} drawn again: {fault}"] += 1
-        outcomes[f"{KINDS[kind]} given up for another kind"] += 1
+            outcomes[f"{kind} drawn again: {fault}"] += 1
+        outcomes[f"{kind} given up for another kind"] += 1
     outcomes["pair given up"] += 1
     return None
 
 
-def area_fault(mask: Mask, config: Synth) -> str | None:
-    """What is wrong with a mask's area, if anything."""
-    share = mask.mean()
-    if share < config.area_share.low:
+def area_fault(made: Made, config: Synth) -> str | None:
+    """What is wrong with the area of a pair's mask, if anything."""
+    share = made.mask.mean()
+    allowed = config.defect_area_share if made.record.change.kind in DEFECTS else config.area_share
+    if share < allowed.low:
         return "nothing visible" if share == 0 else "mask too small"
-    return "mask too large" if share > config.area_share.high else None
+    return "mask too large" if share > allowed.high else None
 
 
 def as_new_pair(made: Made) -> NewPair:
     """A finished pair as the shard takes it."""
-    change = made.change
+    record = made.record
     return NewPair(
         made.original,
         made.changed,
         made.mask,
-        kind=KINDS.index(change.kind),
-        image_id=change.image_id,
-        donor_id=donor_of(change),
-        record=to_record(change),
+        kind=record.change.kind,
+        image_id=record.image_id,
+        donor_id=record.donor_ids[0] if record.donor_ids else NO_DONOR,
+        prompt_is=prompt_is(record),
+        record=to_record(record),
+        more={} if made.prompt is None else {PROMPT: made.prompt},
     )
 
 

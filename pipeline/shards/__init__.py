@@ -2,14 +2,13 @@
 
 from pipeline.shards.chunks import ChunkReader, Values
 from pipeline.shards.format import (
-    INPAINT,
-    KINDS,
-    LOCAL,
+    ALIGNED,
+    ELSEWHERE,
     MANIFEST,
     NO_DONOR,
-    PASTE,
+    PROMPT,
     RECORDS,
-    UNCHANGED,
+    THE_ORIGINAL,
     Manifest,
     Shard,
     ShardEntry,
@@ -27,19 +26,19 @@ from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, mach
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
 from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, names
 from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_of_folder, verify_shard
-from pipeline.shards.writer import NewPair, write_shard
+from pipeline.shards.writer import Form, NewPair, write_shard
 
 __all__ = [
-    "INPAINT",
-    "KINDS",
+    "ALIGNED",
+    "ELSEWHERE",
     "LIBRARIES",
-    "LOCAL",
     "MANIFEST",
     "NO_DONOR",
-    "PASTE",
+    "PROMPT",
     "RECORDS",
-    "UNCHANGED",
+    "THE_ORIGINAL",
     "ChunkReader",
+    "Form",
     "Manifest",
     "NewPair",
     "NotCheckedError",

@@ -21,6 +21,7 @@ from pipeline.shards.store import Where, child, filesystem
 # notice a flipped bit: only `--verify` reads the whole shard's digest.
 LEVEL, CHECKSUM = 2, True
 CRC_BYTES = 4
+MISSING = 2**64 - 1  # offset and length of a chunk that is not there and reads as zeros
 WHAT_TO_DO = "delete its shard and run `dvc repro`"
 
 Values = npt.NDArray[np.uint8]
@@ -40,27 +41,31 @@ class ChunkWriter:
         self._file = self.path.open("wb")
         self._sha256 = hashlib.sha256()
         self._codec = Zstd(level=LEVEL, checksum=CHECKSUM)
-        self._sizes: list[int] = []
+        self._places: list[tuple[int, int]] = []  # offset and length of each
+        self._end = 0
 
     @property
     def count(self) -> int:
         """Chunks so far."""
-        return len(self._sizes)
+        return len(self._places)
 
     def append(self, values: npt.NDArray[np.uint8 | np.bool_]) -> bytes:
         """Add a chunk; bool is stored as 0 and 1. Returns a digest that equal chunks share."""
         assert values.shape == self.shape, f"{self.path.name}: {values.shape} among {self.shape}"
         assert values.dtype in (np.uint8, np.bool_)
         data = self._codec.encode(np.ascontiguousarray(values).view(np.uint8))
+        self._places.append((self._end, len(data)))
+        self._end += len(data)
         self._write(data)
-        self._sizes.append(len(data))
         return hashlib.sha256(data).digest()
+
+    def skip(self) -> None:
+        """Leave a chunk out: it reads as zeros."""
+        self._places.append((MISSING, MISSING))
 
     def finish(self) -> str:
         """Write the index and close; the hexadecimal sha256 of the file."""
-        ends = np.cumsum(self._sizes, dtype="<u8")
-        sizes = np.array(self._sizes, "<u8")
-        index = np.stack([ends - sizes, sizes], axis=1).tobytes()
+        index = np.array(self._places, "<u8").reshape(-1, 2).tobytes()
         self._write(index + _crc(index))
         self.close()
         return self._sha256.hexdigest()
@@ -104,10 +109,13 @@ class ChunkReader:
             Failure: the file is gone, or bytes of it are not those that were written.
         """
         places = self._places[first:stop].tolist()
-        begin, (last, size) = places[0][0], places[-1]
-        data = memoryview(self._bytes(begin, last + size))
+        there = [(offset, length) for offset, length in places if offset != MISSING]
+        begin, end = (there[0][0], sum(there[-1])) if there else (0, 0)
+        data = memoryview(self._bytes(begin, end) if there else b"")
         return [
-            self._decoded(number, data[offset - begin : offset - begin + length])
+            np.zeros(self._shape, np.uint8)
+            if offset == MISSING
+            else self._decoded(number, data[offset - begin : offset - begin + length])
             for number, (offset, length) in enumerate(places, start=first)
         ]
 

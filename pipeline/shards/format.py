@@ -5,9 +5,12 @@
         zarr.json                       attributes: format, split, seed, parameters, versions, records, digests
         pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
         mask      uint8 (N, H, W)       1 where the two differ by intent
-        kind      uint8 (N,)            0 unchanged, 1 inpaint, 2 paste, 3 local
+        kind      uint8 (N,)            place among the names of the kinds, the keys of `entry.kinds`
         image_id  int64 (N,)            COCO id of the original
         donor_id  int64 (N,)            image the pasted object or the texture came from, -1 if none
+        prompt_is uint8 (N,)            what to compare with: 0 the original, 1 `prompt`, which is aligned with it,
+                                        2 `prompt`, which shows another place or specimen
+        prompt    uint8 (N, H, W, 3)    where there is one; zeros elsewhere, which take no room
 
 and what else a stage keeps, uint8 (N, H, W). Both images of a pair lie in one chunk, so zstd finds the unchanged part
 of the second in the first. Each array is one file (sharding codec) with one writer (`pipeline/shards/writer.py`): two
@@ -30,9 +33,9 @@ from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
 FORMAT, FORMAT_VERSION = "metauas-pairs", 2
-KINDS = ("unchanged", "inpaint", "paste", "local")
-UNCHANGED, INPAINT, PASTE, LOCAL = range(4)
-ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id")
+ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id", "prompt_is")
+PROMPT = "prompt"
+THE_ORIGINAL, ALIGNED, ELSEWHERE = range(3)  # what a prompt is
 NO_DONOR = -1
 MANIFEST = "manifest.json"
 ATTRIBUTES = "zarr.json"  # of a shard: the last file written
@@ -55,13 +58,19 @@ class Shard:
     kind: zarr.Array[Any]
     image_id: zarr.Array[Any]
     donor_id: zarr.Array[Any]
-    extra: dict[str, zarr.Array[Any]]  # what else a stage keeps, uint8 (N, H, W), by name
+    prompt_is: zarr.Array[Any]
+    extra: dict[str, zarr.Array[Any]]  # what else a stage keeps, uint8, by name
     attributes: dict[str, Any]
 
     @property
     def entry(self) -> "ShardEntry":
         """What the manifest says of this shard."""
         return entry_of(self.name, self.attributes["entry"])
+
+    @property
+    def kinds(self) -> list[str]:
+        """The names of the kinds, by their numbers."""
+        return list(self.attributes["entry"]["kinds"])
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class ShardEntry:
     pairs: int
     distinct: int  # pairs, each counted once however often its pixels stand there
     per_image: tuple[int, ...]  # pairs of each image that has some, in the order of the index
-    kinds: dict[str, int]  # kind -> number of pairs
+    kinds: dict[str, int]  # kind -> number of pairs, of every kind there is, in the order of their numbers
     outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
     fingerprint: str  # of everything the shard was made from
     sha256: str  # of its arrays and records
@@ -216,8 +225,8 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None 
     manifest = Manifest(
         shards=shards,
         distinct=sum(entry.distinct for entry in shards),
-        kinds={kind: kinds[kind] for kind in KINDS},
-        kind_shares={kind: round(kinds[kind] / total, 6) for kind in KINDS},
+        kinds=dict(kinds),
+        kind_shares={kind: round(count / total, 6) for kind, count in kinds.items()},
         outcomes=dict(sorted(outcomes.items())),
         store=store,
     )

@@ -1,6 +1,6 @@
 """Is a shard what it says it is? Its bytes, the laws of its pairs, and a sample of pairs made again to the byte."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from configs.errors import Failure
 from pipeline.shards.format import (
-    KINDS,
     RECORDS,
     Manifest,
     Shard,
@@ -28,7 +27,7 @@ from pipeline.spread import spread
 OF_THE_SHARD = ("format", "format_version", "fingerprint", "made_on", RECORDS, "digests", "entry")  # not made from
 CANNOT_READ = (OSError, RuntimeError, ValueError)  # what the codecs raise on bytes that are wrong
 
-Pixels = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]  # (2, H, W, 3) and (H, W)
+Pixels = Mapping[str, np.ndarray[Any, Any]]  # of a pair, by array: "pair", "mask" and others
 Flags = npt.NDArray[np.bool_]  # bool (H, W)
 Remake = Callable[[Shard, int], Pixels]
 
@@ -69,14 +68,15 @@ def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
     faults = []
     for place in spread(shard.entry.pairs, count):
         try:
-            pair, mask = remake(shard, place)
+            again = remake(shard, place)
         except Failure as error:
             raise NotCheckedError(str(error)) from None
         except (ValueError, KeyError) as error:
             faults.append(f"pair {place} cannot be made from its record ({error!r})")
             continue
         try:
-            same = np.array_equal(pair, shard.pair[place]) and np.array_equal(mask, shard.mask[place])
+            stored = {"pair": shard.pair, "mask": shard.mask, **shard.extra}
+            same = all(np.array_equal(pixels, stored[name][place]) for name, pixels in again.items())
         except CANNOT_READ:
             continue  # already among the faults of its bytes
         if not same:
@@ -129,11 +129,11 @@ def _faults_of_pairs(shard: Shard) -> Iterator[str]:
         if visible is not None and not _is_visible(difference >= visible["min_contrast"], mask, visible["min_share"]):
             yield f"pair {place} has a region of its mask without a visible change"
     try:
-        counts = np.bincount(np.asarray(shard.kind[:]), minlength=len(KINDS)).tolist()
+        counts = np.bincount(np.asarray(shard.kind[:]), minlength=len(shard.kinds)).tolist()
     except CANNOT_READ as error:
         yield f"its kinds cannot be read ({error})"
         return
-    if dict(zip(KINDS, counts, strict=True)) != shard.entry.kinds:
+    if counts != list(shard.entry.kinds.values()):
         yield "its kinds are not those that were counted"
 
 

@@ -6,7 +6,7 @@ The pixels of an array are one file of chunks (`pipeline/shards/chunks.py`); its
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,6 @@ from pipeline.shards.format import (
     ATTRIBUTES,
     FORMAT,
     FORMAT_VERSION,
-    KINDS,
     RECORDS,
     ShardEntry,
     combined_digest,
@@ -33,7 +32,16 @@ from pipeline.shards.format import (
 )
 from pipeline.shards.store import flush, upload
 
-COLUMNS = {"kind": np.uint8, "image_id": np.int64, "donor_id": np.int64}  # of numbers, one for each pair
+COLUMNS = {"kind": np.uint8, "image_id": np.int64, "donor_id": np.int64, "prompt_is": np.uint8}  # a number a pair
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all pairs of a shard have in common."""
+
+    size: tuple[int, int]  # height and width in pixels
+    kinds: Sequence[str]  # by their numbers
+    more: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # further arrays, uint8: shape for a pair
 
 
 @dataclass(frozen=True)
@@ -43,17 +51,18 @@ class NewPair:
     original: Image
     changed: Image
     mask: Mask
-    kind: int  # place in KINDS
+    kind: str
     image_id: int
     donor_id: int
     record: Mapping[str, Any]  # JSON-like; regenerates the pair
-    extra: Mapping[str, Mask] = field(default_factory=dict)  # further masks, stored as arrays of these names
+    prompt_is: int = 0
+    more: Mapping[str, Image | Mask] = field(default_factory=dict)  # for the further arrays; one left out is zeros
 
 
 def write_shard(
     root: Path,
     name: str,
-    size: tuple[int, int],
+    form: Form,
     pairs: Iterable[NewPair],
     attributes: Mapping[str, Any],
     outcomes: Mapping[str, int],
@@ -64,7 +73,7 @@ def write_shard(
     Args:
         root: folder of the shard, or of what is written aside.
         name: of the shard there.
-        size: height and width of every pair in pixels.
+        form: what all pairs have in common.
         pairs: taken one at a time, those of an image one after another; what makes them may still add to `outcomes`,
             which is read after the last.
         attributes: kept in the shard; they must hold `split` and `fingerprint`.
@@ -74,7 +83,7 @@ def write_shard(
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.partial-", dir=root) as aside:
         made = Path(aside) / "shard.zarr"
-        entry = entry_of(name, _write_group(made, size, pairs, attributes, outcomes))
+        entry = entry_of(name, _write_group(made, form, pairs, attributes, outcomes))
         if store is not None:
             upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
             return entry
@@ -90,7 +99,7 @@ def write_shard(
 
 def _write_group(
     path: Path,
-    size: tuple[int, int],
+    form: Form,
     pairs: Iterable[NewPair],
     attributes: Mapping[str, Any],
     outcomes: Mapping[str, int],
@@ -99,18 +108,17 @@ def _write_group(
     group = zarr.create_group(path)
     columns: dict[str, list[int]] = {column: [] for column in COLUMNS}
     records: list[Mapping[str, Any]] = []
-    different: set[tuple[bytes, bytes]] = set()
-    with _PixelArrays(path) as pixels:
+    different: set[tuple[bytes, ...]] = set()
+    shapes = {"pair": (2, *form.size, 3), "mask": form.size, **form.more}
+    numbers = {kind: number for number, kind in enumerate(form.kinds)}
+    with _PixelArrays(path, shapes) as pixels:
         for new in pairs:
-            assert new.mask.shape == size, f"a pair of {new.mask.shape} in a shard of {size}"
-            stored = pixels.append("pair", np.stack([new.original, new.changed])), pixels.append("mask", new.mask)
-            different.add(stored)
-            for extra, mask in new.extra.items():
-                pixels.append(extra, mask)
+            own = {"pair": np.stack([new.original, new.changed]), "mask": new.mask, **new.more}
+            different.add(pixels.append(own))
             for column, values in columns.items():
-                values.append(getattr(new, column))
+                values.append(numbers[new.kind] if column == "kind" else getattr(new, column))
             records.append(new.record)
-        digests = pixels.finish(group, {"pair": (2, *size, 3), "mask": size})
+        digests = pixels.finish(group)
     for column, dtype in COLUMNS.items():
         _write_column(group, column, np.array(columns[column], dtype))
     digests |= {RECORDS: digest_of_records(records)}
@@ -121,7 +129,7 @@ def _write_group(
         "pairs": len(records),
         "distinct": len(different),
         "per_image": [len(list(own)) for _, own in groupby(columns["image_id"])],
-        "kinds": {kind: count[number] for number, kind in enumerate(KINDS)},
+        "kinds": {kind: count[number] for kind, number in numbers.items()},
         "outcomes": dict(sorted(outcomes.items())),
         "fingerprint": attributes["fingerprint"],
         "sha256": combined_digest(digests),
@@ -142,9 +150,9 @@ def _write_group(
 class _PixelArrays:
     """The arrays with one compressed chunk per pair, each a file that grows."""
 
-    def __init__(self, group: Path) -> None:
+    def __init__(self, group: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self._group = group
-        self._files: dict[str, ChunkWriter] = {}
+        self._files = {name: ChunkWriter(group / name, shape) for name, shape in shapes.items()}
 
     def __enter__(self) -> "_PixelArrays":
         return self
@@ -153,23 +161,18 @@ class _PixelArrays:
         for file in self._files.values():
             file.close()
 
-    def append(self, name: str, values: npt.NDArray[np.uint8 | np.bool_]) -> bytes:
-        """Add the chunk of one pair; a digest that equal chunks share."""
-        if name not in self._files:
-            self._files[name] = ChunkWriter(self._group / name, values.shape)
-        return self._files[name].append(values)
+    def append(self, pair: Mapping[str, npt.NDArray[np.uint8 | np.bool_]]) -> tuple[bytes, ...]:
+        """Add the chunks of one pair; digests that equal pairs share."""
+        assert pair.keys() <= self._files.keys(), f"arrays {pair.keys()} of {self._files.keys()}"
+        for name in self._files.keys() - pair.keys():
+            self._files[name].skip()
+        return tuple(self._files[name].append(values) for name, values in sorted(pair.items()))
 
-    def finish(self, group: zarr.Group, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-        """Close the files and write their arrays' metadata; the sha256 of each file, by its path in the group.
-
-        The `wanted` arrays, with their shape for one pair, are made even without a pair.
-        """
+    def finish(self, group: zarr.Group) -> dict[str, str]:
+        """Close the files and write their arrays' metadata; the sha256 of each file, by its path in the group."""
         digests = {}
-        shapes = {**wanted, **{name: file.shape for name, file in self._files.items()}}
-        counts = {file.count for file in self._files.values()} or {0}
-        assert len(counts) == 1, f"every pair has the same arrays, found {self._files.keys()} of {counts} pairs"
-        (count,) = counts
-        for name, shape in shapes.items():
+        for name, file in self._files.items():
+            shape, count = file.shape, file.count
             group.create_array(
                 name,
                 shape=(count, *shape),
@@ -179,7 +182,6 @@ class _PixelArrays:
                 compressors=[ZstdCodec(level=LEVEL, checksum=CHECKSUM)],
                 fill_value=0,
             )
-        for file in self._files.values():
             digests[file.path.relative_to(self._group).as_posix()] = file.finish()
         return digests
 

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.shards.format import NO_DONOR, write_manifest
-from pipeline.shards.writer import NewPair, write_shard
+from pipeline.shards.format import NO_DONOR, PROMPT, write_manifest
+from pipeline.shards.writer import Form, NewPair, write_shard
+
+KINDS = ("unchanged", "inpaint", "paste", "local")
 
 
 def square_pairs(count: int, side_px: int, seed: int) -> Iterator[NewPair]:
@@ -18,14 +20,19 @@ def square_pairs(count: int, side_px: int, seed: int) -> Iterator[NewPair]:
         row, col = rng.integers(side_px // 4, side_px // 2, 2)
         square = np.s_[row : row + side_px // 4, col : col + side_px // 4]
         changed[square], mask[square] = 255, True
-        yield NewPair(original, changed, mask, 1 + number % 3, 1000 * seed + number, NO_DONOR, {})
+        yield NewPair(original, changed, mask, KINDS[1 + number % 3], 1000 * seed + number, NO_DONOR, {})
+
+
+def form(side_px: int) -> Form:
+    return Form((side_px, side_px), KINDS, {PROMPT: (side_px, side_px, 3)})
 
 
 def write_square_shards(root: Path, side_px: int = 64) -> None:
     """Two shards to train on, of 5 and 3 pairs, and one of 3 to validate."""
-    size = (side_px, side_px)
     entries = [
-        write_shard(root, name, size, square_pairs(count, side_px, seed), {"split": split, "fingerprint": name}, {})
+        write_shard(
+            root, name, form(side_px), square_pairs(count, side_px, seed), {"split": split, "fingerprint": name}, {}
+        )
         for seed, (name, split, count) in enumerate(
             [("shard_0000", "train", 5), ("shard_0001", "val", 3), ("shard_0002", "train", 3)], start=1
         )

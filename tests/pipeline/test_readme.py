@@ -18,5 +18,5 @@ def test_the_readme_s_way_to_read_a_shard_works_without_this_project_s_code(work
     assert read["original"].shape == read["changed"].shape == (64, 64, 3)
     differs = (read["original"] != read["changed"]).any(axis=2)
     assert not (differs & (read["mask"] == 0)).any()
-    assert read["record"]["kind"] in ("inpaint", "paste", "local")
+    assert read["record"]["change"]["kind"] in ("inpaint", "paste", "local")
     assert np.asarray(read["mask"]).any()

@@ -9,6 +9,7 @@ from model.benchmark.baselines import pixel_difference
 from model.benchmark.evaluate_pairs import evaluate_pairs, pair_batches, pair_sheet
 from model.scores.metrics import score
 from model.scores.results import ALL
+from pipeline.shards.format import THE_ORIGINAL
 
 CPU = torch.device("cpu")
 SIZE = (32, 64)
@@ -21,6 +22,8 @@ AUGMENT = Augment.model_validate(
 class Pairs:
     """Black pairs with a white square; every fourth is unchanged."""
 
+    kind_names = ("unchanged", "inpaint", "paste", "local")
+
     def __init__(self, count):
         self.count = count
 
@@ -32,7 +35,8 @@ class Pairs:
         pair, mask = np.zeros((2, *SIZE, 3), np.uint8), np.zeros(SIZE, np.uint8)
         mask[8:20, 20:32] = kind > 0
         pair[1][mask > 0] = 255
-        return {"pair": torch.from_numpy(pair), "mask": torch.from_numpy(mask), "kind": kind, "index": index}
+        pair, mask = torch.from_numpy(pair), torch.from_numpy(mask)
+        return {"pair": pair, "mask": mask, "kind": kind, "prompt_is": THE_ORIGINAL, "index": index}
 
 
 def evaluate(augment=None, count=9, batch_size=4):

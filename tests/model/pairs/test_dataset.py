@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ import torch
 
 from configs.errors import BadRequest, Failure
 from model.pairs.dataset import PairDataset
-from pipeline.shards.format import write_manifest
-from tests.model.tiny_pairs import square_pairs, write_square_shards
+from pipeline.shards.format import ELSEWHERE, PROMPT, THE_ORIGINAL, write_manifest
+from pipeline.shards.writer import write_shard
+from tests.model.tiny_pairs import form, square_pairs, write_square_shards
 
 
 def test_a_split_is_its_shards_one_after_another(tmp_path):
@@ -20,7 +22,22 @@ def test_a_split_is_its_shards_one_after_another(tmp_path):
         assert pair["pair"].dtype == torch.uint8
         np.testing.assert_array_equal(pair["pair"], [new.original, new.changed])
         np.testing.assert_array_equal(pair["mask"], new.mask)
-        assert (pair["kind"], pair["image_id"], pair["index"]) == (new.kind, new.image_id, index)
+        assert (dataset.kind_names[pair["kind"]], pair["image_id"], pair["index"]) == (new.kind, new.image_id, index)
+        assert pair["prompt_is"] == THE_ORIGINAL
+
+
+def test_a_prompt_of_a_pair_s_own_takes_the_place_of_the_original(tmp_path):
+    (plain,) = square_pairs(1, 64, seed=1)
+    prompt = np.full_like(plain.original, 7)
+    own = replace(plain, prompt_is=ELSEWHERE, more={PROMPT: prompt})
+    entry = write_shard(tmp_path, "shard_0000", form(64), [plain, own], {"split": "train", "fingerprint": "f"}, {})
+    write_manifest(tmp_path, [entry])
+    dataset = PairDataset(tmp_path, "train")
+    batch = dataset.read_range(0, 2)
+    assert batch["prompt_is"].tolist() == [THE_ORIGINAL, ELSEWHERE] == [pair["prompt_is"] for pair in dataset]
+    for pairs in (batch["pair"], torch.stack([pair["pair"] for pair in dataset])):
+        np.testing.assert_array_equal(pairs[:, 0], [plain.original, prompt])
+        np.testing.assert_array_equal(pairs[:, 1], [plain.changed, plain.changed])
 
 
 def test_iterating_ends_after_the_last_pair(tmp_path):

@@ -12,6 +12,7 @@ from configs.section import Range
 from configs.train import Augment, Jitter
 from model.pairs.views import Draws, draw, label, prepare, recolour, see, views, warp
 from model.training.feed import to_device
+from pipeline.shards.format import ALIGNED, ELSEWHERE, THE_ORIGINAL
 
 STRONG = Augment(
     rotate_deg=30.0,
@@ -27,6 +28,7 @@ JITTERS = get_args(Jitter)
 META = torch.device("meta")
 STILL = np.array([[1.0, 0, 0], [0, 1.0, 0]])
 NEUTRAL = np.array([1.0, 1, 1, 0])
+ORIGINALS = [THE_ORIGINAL] * 400
 
 
 def batch(count=3, height=32, width=64, seed=0):
@@ -36,15 +38,16 @@ def batch(count=3, height=32, width=64, seed=0):
     mask = torch.zeros(count, height, width, dtype=torch.uint8)
     mask[:, 8:20, 20:40] = 1
     pair = (images * 255).byte().unflatten(0, (count, 2)).permute(0, 1, 3, 4, 2).contiguous()
-    return {"pair": pair, "mask": mask, "index": torch.arange(count) + 40}
+    return {"pair": pair, "mask": mask, "index": torch.arange(count) + 40, "prompt_is": torch.zeros(count).long()}
 
 
-def draws(to_prompt=STILL, to_query=STILL, swap=False, unchanged=False):
+def draws(to_prompt=STILL, to_query=STILL, swap=False, unchanged=False, elsewhere=False):
     return Draws(
         np.array([swap]),
         np.array([unchanged]),
         np.array([[to_prompt, to_query]]),
         np.array([[NEUTRAL, NEUTRAL]]),
+        np.array([elsewhere]),
         "published",
     )
 
@@ -91,7 +94,7 @@ def test_a_strength_of_zero_is_the_identity():
         saturation=0.0,
         hue=0.0,
     )
-    drawn = draw(zero, 0, 1, [0, 1], 32, 64)
+    drawn = draw(zero, 0, 1, [0, 1], ORIGINALS[:2], 32, 64)
     np.testing.assert_array_equal(drawn.warp, np.broadcast_to(STILL, (2, 2, 2, 3)))
     np.testing.assert_array_equal(drawn.colour, np.broadcast_to(NEUTRAL, (2, 2, 4)))
 
@@ -108,7 +111,7 @@ def test_a_swap_exchanges_the_sides_and_keeps_the_mask():
 def test_a_warped_mask_is_the_warp_of_the_mask_image(seed):
     mask = batch()["mask"]
     pair = (255 * mask)[:, None, ..., None].expand(-1, 2, -1, -1, 3)
-    drawn = draw(STRONG, seed, 1, [0, 1, 2], 32, 64)
+    drawn = draw(STRONG, seed, 1, [0, 1, 2], ORIGINALS[:3], 32, 64)
     prepared = views(pair, mask, replace(drawn, colour=np.broadcast_to(NEUTRAL, drawn.colour.shape)))
     # Bilinear and nearest sampling may differ where the picture of the mask is neither black nor white.
     flat = (prepared.query[:, :1] - 0.5).abs() > 0.499
@@ -147,11 +150,20 @@ def test_what_leaves_the_prompt_is_not_labelled_and_not_looked_at():
     assert torch.equal(prepared.valid, ~changed_unseen)
 
 
+def test_a_prompt_of_another_place_need_not_cover_the_change():
+    pair, mask = one()
+    prepared = views(pair, mask, draws(to_prompt=shift(-30), elsewhere=True))
+    assert torch.equal(prepared.mask, mask.bool().unsqueeze(1))
+    assert prepared.valid.all()
+
+
 @pytest.mark.parametrize("jitter", JITTERS)
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_a_batch_in_parts_is_seen_to_the_bit_as_whole(jitter, most):
     stored = batch(5)
-    drawn = draw(STRONG.model_copy(update={"jitter": jitter}), 3, 2, stored["index"].tolist(), 32, 64, 0.2)
+    drawn = draw(
+        STRONG.model_copy(update={"jitter": jitter}), 3, 2, stored["index"].tolist(), ORIGINALS[:5], 32, 64, 0.2
+    )
     whole = views(stored["pair"], stored["mask"], drawn)
     parts = [
         (*see(stored["pair"][rows], drawn.of(rows)), *label(stored["mask"][rows], drawn.of(rows)))
@@ -195,14 +207,24 @@ def test_views_of_a_pair_do_not_depend_on_its_neighbours():
 
 
 def test_draws_repeat_by_seed_and_differ_by_epoch_and_side():
-    first, again, later = (draw(STRONG, 0, epoch, [5], 32, 32) for epoch in (1, 1, 2))
+    first, again, later = (draw(STRONG, 0, epoch, [5], ORIGINALS[:1], 32, 32) for epoch in (1, 1, 2))
     np.testing.assert_array_equal(first.warp, again.warp)
     assert not np.array_equal(first.warp, later.warp)
     assert not np.array_equal(first.warp[:, 0], first.warp[:, 1])
 
 
 def test_about_half_of_the_pairs_are_swapped():
-    assert 0.4 < draw(STRONG, 0, 1, list(range(400)), 32, 32).swap.mean() < 0.6
+    assert 0.4 < draw(STRONG, 0, 1, list(range(400)), ORIGINALS, 32, 32).swap.mean() < 0.6
+
+
+def test_only_the_original_changes_places_with_the_changed_image():
+    prompts = [THE_ORIGINAL, ALIGNED, ELSEWHERE] * 100
+    drawn = draw(STRONG, 0, 1, list(range(300)), prompts, 32, 32)
+    swap, all_originals = drawn.swap.reshape(-1, 3), draw(STRONG, 0, 1, list(range(300)), ORIGINALS[:300], 32, 32)
+    assert 0.3 < swap[:, 0].mean() < 0.7
+    assert not swap[:, 1:].any()
+    assert drawn.elsewhere.reshape(-1, 3).sum(axis=0).tolist() == [0, 0, 100]
+    np.testing.assert_array_equal(drawn.warp, all_originals.warp)
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -217,10 +239,10 @@ def test_an_unchanged_pair_is_two_views_of_the_original_without_a_label(swap):
 
 def test_the_share_of_unchanged_pairs_leaves_the_views_as_they_are():
     indices = list(range(400))
-    without, some = (draw(STRONG, 0, 1, indices, 32, 32, share) for share in (0.0, 0.25))
+    without, some = (draw(STRONG, 0, 1, indices, ORIGINALS, 32, 32, share) for share in (0.0, 0.25))
     assert not without.unchanged.any()
     assert 0.18 < some.unchanged.mean() < 0.32
-    assert draw(STRONG, 0, 1, indices, 32, 32, 1.0).unchanged.all()
+    assert draw(STRONG, 0, 1, indices, ORIGINALS, 32, 32, 1.0).unchanged.all()
     for name in ("swap", "warp", "colour"):
         np.testing.assert_array_equal(getattr(without, name), getattr(some, name))
 
@@ -229,7 +251,7 @@ def test_the_share_of_unchanged_pairs_leaves_the_views_as_they_are():
 def test_colour_stays_in_range_and_keeps_grey_grey(jitter):
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(1, 1, 8, 8, generator=generator).expand(4, 3, 8, 8)
-    out = recolour(images, draw(STRONG, 0, 1, [0, 1], 8, 8).colour.reshape(-1, 4), jitter)
+    out = recolour(images, draw(STRONG, 0, 1, [0, 1], ORIGINALS[:2], 8, 8).colour.reshape(-1, 4), jitter)
     assert out.min() >= 0
     assert out.max() <= 1
     torch.testing.assert_close(out[:, 0], out[:, 2], atol=1e-5, rtol=0)
@@ -267,7 +289,7 @@ def chain(images, factors):
 
 def jitter_draws(count):
     augment = STRONG.model_copy(update=dict.fromkeys(("brightness", "contrast", "saturation", "hue"), 0.1))
-    return draw(augment, 0, 1, list(range(count)), 8, 8).colour[:, 0]
+    return draw(augment, 0, 1, list(range(count)), ORIGINALS[:count], 8, 8).colour[:, 0]
 
 
 def test_published_brightness_and_contrast_are_those_of_the_chain():

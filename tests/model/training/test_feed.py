@@ -8,7 +8,7 @@ from model.pairs.dataset import PairDataset
 from model.training.feed import Feed
 from pipeline.shards.format import write_manifest
 from pipeline.shards.writer import write_shard
-from tests.model.tiny_pairs import square_pairs
+from tests.model.tiny_pairs import form, square_pairs
 
 COUNTS = (40, 7, 33)
 ATTRIBUTES = {"split": "train", "fingerprint": "f"}
@@ -20,7 +20,7 @@ def dataset(tmp_path_factory):
     write_manifest(
         root,
         [
-            write_shard(root, f"shard_{n:04d}", (32, 32), square_pairs(count, 32, n), ATTRIBUTES, {})
+            write_shard(root, f"shard_{n:04d}", form(32), square_pairs(count, 32, n), ATTRIBUTES, {})
             for n, count in enumerate(COUNTS)
         ],
     )

@@ -15,7 +15,9 @@ def test_no_figure_of_validation_depends_on_what_makes_a_batch(tmp_path):
     pairs, augment = PairDataset(tmp_path, "train"), params().train.augment.model_copy(update={"rotate_deg": 90.0})
     torch.manual_seed(0)
     network = MetaUAS(**params().model.model_dump()).eval()
-    one, some, all_at_once = (validate(network, Feed(pairs, size).epoch(1), augment, 0) for size in (1, 3, 8))
+    one, some, all_at_once = (
+        validate(network, Feed(pairs, size).epoch(1), pairs.kind_names, augment, 0) for size in (1, 3, 8)
+    )
     (batch,) = Feed(pairs, 8).epoch(1)
     valid = prepare(batch, augment, 0, VALIDATION_EPOCH).valid.flatten(1).sum(1)
     assert valid.max() > 1.2 * valid.min()  # pairs weigh differently

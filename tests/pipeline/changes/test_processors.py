@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from pipeline.changes.defects import DEFECTS
 from tests.conftest import ROOT
 
 MAKE = """
@@ -17,14 +18,16 @@ import numpy as np
 from pipeline.shards.format import open_shard, shard_names
 from tests.pipeline.conftest import make_source
 
-made = make_source(Path(sys.argv[1]), size_px=96, synth__pairs_per_image=16, inpaint__variants_per_image=3)
+made = make_source(Path(sys.argv[1]), size_px=96, synth__pairs_per_image=24, inpaint__variants_per_image=3,
+    synth__defect_prob=0.5, synth__ground_prob=0.5, synth__variation_prob=0.5)
 made.make_inpainted()
 made.make_pairs(made.pairs)
 shards = [open_shard(made.pairs, name) for name in shard_names(made.pairs)]
 records = [record for shard in shards for record in shard.attributes["records"]]
 digest = hashlib.sha256()
 for shard in shards:
-    digest.update(np.asarray(shard.pair[:]).tobytes() + np.asarray(shard.mask[:]).tobytes())
+    for array in (shard.pair, shard.mask, shard.extra["prompt"]):
+        digest.update(np.asarray(array[:]).tobytes())
 print(json.dumps({"records": records, "pixels": digest.hexdigest()}))
 """
 
@@ -48,4 +51,6 @@ def test_without_avx512_the_records_and_the_pixels_are_the_same(tmp_path):
 
     assert with_it["records"] == without["records"]
     assert with_it["pixels"] == without["pixels"]
-    assert {record["kind"] for record in with_it["records"]} == {"inpaint", "paste", "local"}
+    assert {record["change"]["kind"] for record in with_it["records"]} == {"inpaint", "paste", "local", *DEFECTS}
+    for part in ("ground", "variation"):
+        assert {record[part] is None for record in with_it["records"]} == {True, False}

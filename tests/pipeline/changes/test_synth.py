@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 
 from configs.errors import BadRequest
 from configs.section import Range
-from pipeline.changes.change import donor_of, from_record, make_pair, to_record
+from pipeline.changes.change import LOCAL, PASTE, Made, PairRecord, Unchanged, from_record, make_pair, to_record
+from pipeline.changes.defects import DEFECTS
+from pipeline.changes.removal import INPAINT, UNCHANGED
 from pipeline.changes.synth import (
+    FOR_MIX,
     area_fault,
+    check_defects,
     draw_good_pair,
     draw_mix,
     kind_of,
@@ -22,7 +26,15 @@ from pipeline.changes.synth import (
     turns_at_removals,
 )
 from pipeline.changes.visible import contrast
-from pipeline.shards.format import INPAINT, KINDS, LOCAL, PASTE, UNCHANGED, open_shard, shard_names
+from pipeline.shards.format import (
+    ALIGNED,
+    ELSEWHERE,
+    NO_DONOR,
+    PROMPT,
+    THE_ORIGINAL,
+    open_shard,
+    shard_names,
+)
 from pipeline.source.index import Index
 from tests.pipeline import tiny
 from tests.pipeline.conftest import make_source
@@ -37,7 +49,7 @@ def all_pairs(root):
         for place, record in enumerate(shard.attributes["records"]):
             image_id = record["image_id"]
             found[image_id, seen[image_id]] = (
-                int(np.asarray(shard.kind[place])),
+                shard.kinds[int(np.asarray(shard.kind[place]))],
                 int(np.asarray(shard.donor_id[place])),
                 np.asarray(shard.pair[place]),
                 np.asarray(shard.mask[place]) > 0,
@@ -55,7 +67,7 @@ def pairs(workspace):
 def test_every_image_gives_its_pairs(workspace, pairs):
     image_ids = Index(workspace.index).image_ids
     assert set(pairs) == {(int(image_id), number) for image_id in image_ids for number in range(4)}
-    assert {KINDS[kind] for kind, *_ in pairs.values()} == {"inpaint", "paste", "local"}
+    assert {kind for kind, *_ in pairs.values()} == {"inpaint", "paste", "local"}
 
 
 def test_pixels_outside_the_mask_are_bit_identical_and_inside_every_region_holds_a_visible_change(workspace, pairs):
@@ -78,14 +90,14 @@ def test_masks_have_an_allowed_area(workspace, pairs):
 def test_a_record_regenerates_its_pair_to_the_byte(workspace, pairs):
     sources = workspace.sources()
     for kind, donor_id, (original, changed), mask, record in pairs.values():
-        change = from_record(json.loads(json.dumps(record)))
-        made_original, made_changed, made_mask = make_pair(change, sources, workspace.params.visible)
-        assert (made_original == original).all()
-        assert (made_changed == changed).all()
-        assert (made_mask == mask).all()
-        assert KINDS[kind] == change.kind
-        assert donor_of(change) == donor_id
-        assert to_record(change) == record
+        known = from_record(json.loads(json.dumps(record)))
+        made = make_pair(known, sources, workspace.params.visible)
+        assert (made.original == original).all()
+        assert (made.changed == changed).all()
+        assert (made.mask == mask).all()
+        assert kind == known.change.kind
+        assert ((*known.donor_ids, NO_DONOR))[0] == donor_id
+        assert to_record(known) == record
 
 
 def test_several_textures_and_feathered_pastes_on_oblong_pairs_keep_the_laws(tmp_path):
@@ -98,7 +110,9 @@ def test_several_textures_and_feathered_pastes_on_oblong_pairs_keep_the_laws(tmp
         kinds[kind] += 1
         assert not contrast(pair[0], pair[1])[~mask].any()
         again = make_pair(from_record(record), sources, made.params.visible)
-        assert all((new == old).all() for new, old in zip(again, (*pair, mask), strict=True))
+        assert (again.original == pair[0]).all()
+        assert (again.changed == pair[1]).all()
+        assert (again.mask == mask).all()
         if kind == LOCAL:
             assert len(record["donor_ids"]) == 3
             assert record["donor_ids"][0] == donor_id
@@ -112,7 +126,7 @@ def test_objects_cut_by_the_edge_of_their_image_are_pasted_at_an_edge_and_nowher
     sources, cut = workspace.sources(), 0
     for kind, donor_id, _, mask, record in all_pairs(tmp_path / "pairs").values():
         if kind == PASTE:
-            row, (placement,) = sources.row(donor_id), record["placements"]
+            row, (placement,) = sources.row(donor_id), record["change"]["placements"]
             (instance,) = (
                 found for found in sources.index.instances(row) if found.instance_id == placement["instance_id"]
             )
@@ -172,6 +186,82 @@ def test_raising_local_prob_leaves_every_pair_that_is_not_newly_local_as_it_was(
     assert turned > 0
 
 
+ALL_ON = {"defect_prob": 0.5, "ground_prob": 0.5, "variation_prob": 0.5, "pairs_per_image": 16}
+
+
+@pytest.fixture(scope="module")
+def extended(workspace, tmp_path_factory):
+    root = tmp_path_factory.mktemp("extended") / "pairs"
+    workspace.make_pairs(root, **ALL_ON)
+    return root
+
+
+def test_defects_grounds_and_variations_keep_the_laws_and_their_records_make_them_again(workspace, extended):
+    sources, found = workspace.sources(), all_pairs(extended).values()
+    assert {kind for kind, *_ in found} == {INPAINT, PASTE, LOCAL, *DEFECTS}
+    for kind, donor_id, pair, mask, record in found:
+        assert not contrast(pair[0], pair[1])[~mask].any()
+        limits = workspace.params.synth.defect_area_share if kind in DEFECTS else workspace.params.synth.area_share
+        assert limits.low <= mask.mean() <= limits.high
+        made = make_pair(from_record(json.loads(json.dumps(record))), sources, workspace.params.visible)
+        assert (made.original == pair[0]).all()
+        assert (made.changed == pair[1]).all()
+        assert (made.mask == mask).all()
+        assert (donor_id == NO_DONOR) == (not record["donor_ids"])
+
+
+def test_a_prompt_is_stored_where_it_is_not_the_original_and_only_there(workspace, extended):
+    seen = Counter()
+    for name in shard_names(extended):
+        shard = open_shard(extended, name)
+        for place, record in enumerate(shard.attributes["records"]):
+            made = make_pair(from_record(record), workspace.sources(), workspace.params.visible)
+            what, stored = int(np.asarray(shard.prompt_is[place])), np.asarray(shard.extra[PROMPT][place])
+            seen[what] += 1
+            assert (what == THE_ORIGINAL) == (record["variation"] is None) == (made.prompt is None)
+            if what == THE_ORIGINAL:
+                assert not stored.any()
+            else:
+                assert (stored == made.prompt).all()
+            assert what != ELSEWHERE or record["ground"] is not None
+    assert set(seen) == {THE_ORIGINAL, ALIGNED, ELSEWHERE}
+
+
+@pytest.mark.parametrize("chance", ["defect_prob", "ground_prob", "variation_prob"])
+def test_raising_a_chance_leaves_the_pairs_that_it_does_not_turn_as_they_were(workspace, extended, tmp_path, chance):
+    workspace.make_pairs(tmp_path / "pairs", **{**ALL_ON, chance: 0.7})
+
+    before, after, turned = all_pairs(extended), all_pairs(tmp_path / "pairs"), 0
+    assert before.keys() == after.keys()
+    for (image_id, number), (_, _, pair, mask, record) in after.items():
+        mix = draw_mix(np.random.default_rng([0, image_id, number, FOR_MIX, 0]))
+        if 0.5 <= getattr(mix, chance.removesuffix("_prob")) < 0.7:
+            turned += 1
+            continue
+        assert record == before[image_id, number][4]
+        assert (pair == before[image_id, number][2]).all()
+        assert (mask == before[image_id, number][3]).all()
+    assert turned > 0
+
+
+def test_the_weights_of_defects_are_their_shares_and_a_kind_left_out_is_not_made():
+    weights = {"stain": 3.0, "gloss": 1.0, "dent": 0.0}
+    config = tiny.params(synth__defect_prob=1.0, synth__defects=weights).synth
+    rng = np.random.default_rng(0)
+    kinds = Counter(kind_of(draw_mix(rng), config) for _ in range(4000))
+    assert set(kinds) == {"stain", "gloss"}
+    assert kinds["stain"] / 4000 == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [({"scratch": 1.0}, "scratch is no kind of defect; there are stroke, stain"), ({}, "no kind in synth.defects")],
+)
+def test_defects_that_are_none_are_refused(weights, told):
+    with pytest.raises(BadRequest, match=told):
+        check_defects(tiny.params(synth__defect_prob=1.0, synth__defects=weights).synth)
+
+
 def test_unchanged_pairs_are_made_on_request_and_have_an_empty_mask(workspace, tmp_path):
     workspace.make_pairs(tmp_path / "pairs", unchanged_prob=0.5)
 
@@ -217,9 +307,12 @@ def test_a_kind_that_cannot_be_made_gives_way_to_another_and_is_counted(workspac
     outcomes = Counter()
     config, visible = nothing_to_paste.synth, nothing_to_paste.visible
 
-    made = draw_good_pair((PASTE, LOCAL), 0, 0, 0, workspace.sources(), config, visible, outcomes)
+    sources = workspace.sources()
+    blank = PairRecord(int(sources.index.image_ids[0]), (), None, Unchanged(), None)
 
-    assert made.change.kind == "local"
+    made = draw_good_pair((PASTE, LOCAL), blank, 0, 0, sources, config, visible, outcomes)
+
+    assert made.record.change.kind == "local"
     assert outcomes["paste drawn again: nothing visible"] == nothing_to_paste.synth.tries
     assert outcomes["paste given up for another kind"] == 1
 
@@ -245,7 +338,7 @@ def test_no_removal_is_given_out_twice_and_the_rest_becomes_another_kind(workspa
 
     for row in range(len(sources.index)):
         made = list(make_pairs(row, 0, sources, config, workspace.params.visible, outcomes))
-        removals = [pair.change.variant for pair in made if pair.change.kind == "inpaint"]
+        removals = [pair.record.change.variant for pair in made if pair.record.change.kind == "inpaint"]
         assert len(made) == 6
         assert 0 < len(removals) == len(set(removals)) <= sources.variants(row)
         assert len({pair.changed.tobytes() for pair in made}) == 6
@@ -273,7 +366,9 @@ def test_the_area_of_a_mask_is_judged(share, fault):
     mask = np.zeros(10_000, bool)
     mask[: int(share * 10_000)] = True
 
-    assert area_fault(mask.reshape(100, 100), tiny.params().synth) == fault
+    image = np.zeros((100, 100, 3), np.uint8)
+    made = Made(PairRecord(1, (), None, Unchanged(), None), image, image, mask.reshape(100, 100), None)
+    assert area_fault(made, tiny.params().synth) == fault
 
 
 def test_a_split_of_one_image_is_refused_since_it_has_no_donor(tmp_path):

@@ -14,7 +14,6 @@ from hypothesis.extra import numpy as hnp
 from configs.errors import BadRequest, Failure
 from pipeline.shards.format import (
     ARRAYS,
-    KINDS,
     NO_DONOR,
     content_digests,
     is_intact,
@@ -24,11 +23,13 @@ from pipeline.shards.format import (
     shard_path,
     write_manifest,
 )
-from pipeline.shards.writer import NewPair, write_shard
+from pipeline.shards.writer import Form, NewPair, write_shard
 from tests.conftest import ROOT
 
+KINDS = ("unchanged", "inpaint", "paste", "local")
 ATTRIBUTES = {"split": "train", "fingerprint": "f" * 64, "seed": 0}
-DTYPES = {"pair": "uint8", "mask": "uint8", "kind": "uint8", "image_id": "int64", "donor_id": "int64", "hole": "uint8"}
+DTYPES = {"pair": "uint8", "mask": "uint8", "kind": "uint8", "image_id": "int64", "donor_id": "int64"}
+DTYPES |= {"prompt_is": "uint8", "hole": "uint8"}
 
 
 @st.composite
@@ -40,11 +41,12 @@ def new_pairs(draw):
             draw(hnp.arrays(np.uint8, (*size, 3))),
             draw(hnp.arrays(np.uint8, (*size, 3))),
             draw(hnp.arrays(np.bool_, size)),
-            draw(st.integers(0, len(KINDS) - 1)),
+            draw(st.sampled_from(KINDS)),
             draw(ids),
             draw(ids),
             {"number": number},
-            {"hole": draw(hnp.arrays(np.bool_, size))},
+            draw(st.integers(0, 2)),
+            {"hole": draw(hnp.arrays(np.bool_, size))} if draw(st.booleans()) else {},
         )
         for number in range(draw(st.integers(1, 4)))
     ]
@@ -54,11 +56,11 @@ def some_pairs(count=3):
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(count, 2, 16, 8, 3), dtype=np.uint8)
     masks = rng.integers(2, size=(count, 16, 8)).astype(np.bool_)
-    return [NewPair(*pixels[i], masks[i], i % 4, i, NO_DONOR, {"number": i}) for i in range(count)]
+    return [NewPair(*pixels[i], masks[i], KINDS[i % 4], i, NO_DONOR, {"number": i}) for i in range(count)]
 
 
 def write(root, pairs, name="shard_0000", size=(16, 8)):
-    return write_shard(root, name, size, iter(pairs), ATTRIBUTES, {})
+    return write_shard(root, name, Form(size, KINDS, {"hole": size}), iter(pairs), ATTRIBUTES, {})
 
 
 @settings(max_examples=25)
@@ -76,9 +78,11 @@ def test_what_is_written_is_read_by_either_codec_pipeline(tmp_path_factory, pair
         for number, new in enumerate(pairs):
             assert (np.asarray(read["pair"][number]) == [new.original, new.changed]).all()
             assert (np.asarray(read["mask"][number]) == new.mask).all()
-            assert (np.asarray(read["hole"][number]) == new.extra["hole"]).all()
-        for name in ("kind", "image_id", "donor_id"):
+            hole = new.more.get("hole", np.zeros_like(new.mask))  # what is not given is not stored, and read as zero
+            assert (np.asarray(read["hole"][number]) == hole).all()
+        for name in ("image_id", "donor_id", "prompt_is"):
             assert np.asarray(read[name][:]).tolist() == [getattr(new, name) for new in pairs]
+        assert [shard.kinds[kind] for kind in np.asarray(read["kind"][:])] == [new.kind for new in pairs]
     assert shard.entry == entry
     assert shard.attributes["digests"] == content_digests(shard_path(root, "shard_0000"))
     assert is_intact(shard_path(root, entry.name), entry)
@@ -118,16 +122,17 @@ GROWTH = """
 import resource, sys
 import numpy as np
 from pathlib import Path
-from pipeline.shards import NewPair, write_shard
+from pipeline.shards import Form, NewPair, write_shard
 
 def pairs(count):
     for number in range(count):
         image = np.random.default_rng(number).integers(256, size=(256, 256, 3), dtype=np.uint8)
-        yield NewPair(image, image, image[..., 0] > 99, 1, number, -1, {"number": number})
+        yield NewPair(image, image, image[..., 0] > 99, "inpaint", number, -1, {"number": number})
 
 peaks = []
 for count in (8, 256):
-    write_shard(Path(sys.argv[1]), "shard_0000", (256, 256), pairs(count), {"split": "train", "fingerprint": ""}, {})
+    form, attributes = Form((256, 256), ("unchanged", "inpaint")), {"split": "train", "fingerprint": ""}
+    write_shard(Path(sys.argv[1]), "shard_0000", form, pairs(count), attributes, {})
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(peaks[1] - peaks[0])
 """
