@@ -29,6 +29,7 @@ class Evaluate(Section):
     prompts: Annotated[list[str], Field(min_length=1)] | None
     clip_weights: str | None
     batch_size: Count
+    keep_memory: bool
     sheet_rows: Count
 
 

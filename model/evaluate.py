@@ -72,6 +72,7 @@ def _arguments() -> argparse.Namespace:
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")
     add("--batch-size", type=int, default=16, help="queries at a time (16)")
+    add("--give-memory-back", action="store_true", help="freed memory to the system at once: slower on a CPU")
     add("--device", help="cpu or cuda (cuda where there is one)")
     add("--sheet-rows", type=int, default=4, help="rows of a picture sheet (4)")
     add("--out", required=True, type=Path, help="metrics.json; the rest goes into a folder of its name")
@@ -99,6 +100,7 @@ def _settings(args: argparse.Namespace) -> Evaluate:
         "prompts": args.prompts,
         "clip_weights": args.clip_weights,
         "batch_size": args.batch_size,
+        "keep_memory": not args.give_memory_back,
         "sheet_rows": args.sheet_rows,
     }
     try:

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from configs.errors import run
+from configs.errors import BadRequest, run
 from configs.everything import Everything
+from configs.model import PIP_WEIGHTS
 from configs.section import load
 from pipeline.changes import LAMA_LIBRARIES
 from pipeline.linked import keep
@@ -36,14 +37,17 @@ def main() -> None:
         adopt(root, WORK / "shards" / stage)
     _keep_training()
     lama = params.inpaint.filler == "lama"
-    evaluate = params.evaluate
+    evaluate, weights = params.evaluate, params.model.weights
     wanted: dict[str, tuple[tuple[str, ...], dict[str, str | None]]] = {
         "inpaint": (
             (*LIBRARIES, *(LAMA_LIBRARIES if lama else ())),
             {"inpaint.lama_weights": (params.inpaint.lama_weights or os.environ.get("LAMA_MODEL")) if lama else None},
         ),
         "synth": (LIBRARIES, {}),
-        "train": (TRAINING_LIBRARIES, {"model.weights": params.model.weights}),
+        "train": (
+            (*TRAINING_LIBRARIES, *([PIP_WEIGHTS[weights][1]] if weights in PIP_WEIGHTS else ())),
+            {"model.weights": weights},
+        ),
         "evaluate": (
             TRAINING_LIBRARIES,
             {
@@ -56,7 +60,7 @@ def main() -> None:
     NOTES.mkdir(parents=True, exist_ok=True)
     for stage, (libraries, files) in wanted.items():
         note = {
-            "libraries": {library: version(library) for library in sorted(libraries)},
+            "libraries": {library: _version(library) for library in sorted(libraries)},
             "files": {parameter: _digest(name) for parameter, name in files.items() if name},
         }
         path = NOTES / f"{stage}.json"
@@ -70,6 +74,13 @@ def _keep_training() -> None:
         folder = WORK / "trainings" / json.loads(run.read_text())["name"]
         for name, shown in TRAINING.items():
             keep(shown, folder / name)
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        raise BadRequest(f"{library} is not installed; run `pip install {library}`") from None
 
 
 def _digest(name: str) -> str:

@@ -32,6 +32,7 @@ ORDER = (
     "model.torchvision_ops",
     "model.scores",
     "model.images",
+    "model.kept_memory",
     "model.pictures",
     "model.encoders",
     "model.metauas",
@@ -246,13 +247,13 @@ BEHIND = {
         pipeline/source/index pipeline/source/masks
     """,
     "model.training.run": """
-        model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/weight_files
-        model/fast/folding model/metauas/alignment model/metauas/decoder model/metauas/fpn model/metauas/metadata
-        model/metauas/network model/metauas/published model/pairs/dataset model/pairs/views model/scores/blocks
-        model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
-        model/training/devices model/training/feed model/training/learner model/training/loop model/training/plan
-        model/training/run model/training/run_state model/training/validate pipeline/__init__ pipeline/shards/format
-        pipeline/spread
+        model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
+        model/encoders/weight_files model/fast/folding model/metauas/alignment model/metauas/decoder model/metauas/fpn
+        model/metauas/metadata model/metauas/network model/metauas/published model/pairs/dataset model/pairs/views
+        model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops
+        model/training/checkpoints model/training/devices model/training/feed model/training/learner
+        model/training/loop model/training/plan model/training/run model/training/run_state model/training/validate
+        pipeline/__init__ pipeline/shards/format pipeline/spread
     """,
 }
 LEFT_OUT = {"model.training.run": NOT_OF_A_TRAINING}

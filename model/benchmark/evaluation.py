@@ -24,6 +24,7 @@ from model.benchmark.prior import visual_prior
 from model.benchmark.prompt_choice import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
 from model.encoders import VisualPrior, read_visual_prior
+from model.kept_memory import keep_freed_memory
 from model.metauas import MetaUAS, PromptPool
 from model.pictures import Strip, take_turns, to_image
 from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
@@ -111,6 +112,8 @@ class Evaluation:
         Raises:
             Failure: an image or mask cannot be read, or a map holds NaN.
         """
+        if self.settings.keep_memory:
+            keep_freed_memory()
         outcome = Outcome(VARIANT_NAMES[self.settings.variants[0]], self._notes(), self.whole)
         own = len({"best", "best+clip"} & set(self.settings.variants)) + len(self.pools)
         images = sum(len(category.queries) for category in self.categories)

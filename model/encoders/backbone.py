@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import timm
@@ -12,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
+from configs.model import PIP_WEIGHTS
+from model.encoders.pip_weights import read_pip_weights
 from model.encoders.weight_files import fit, read_weights
 
 STRIDES = [2, 4, 8, 16, 32]
@@ -64,8 +67,9 @@ class Encoder(nn.Module):
 
     Args:
         name: of a timm model, with or without the tag of its weights.
-        weights: "none" (random), "imagenet" (timm's, from its hub) or a file's path. A safetensors file may state the
-            preprocessing of its weights in its metadata; otherwise timm's for the model holds.
+        weights: "none" (random), "imagenet" (of timm's hub), one of `configs.model.PIP_WEIGHTS`, or a file's path.
+            A safetensors file may state the preprocessing of its weights in its metadata; otherwise timm's for the
+            model holds.
         frozen: no gradient, and evaluation mode whatever `train` is told: neither batch statistics nor drop-path move.
         preprocessing: overrides both; a checkpoint brings its own.
         levels: how many, from stride 2; of what lies deeper nothing is run.
@@ -90,8 +94,10 @@ class Encoder(nn.Module):
         stem: bool = True,
     ) -> None:
         super().__init__()
-        state = None
-        if weights not in ("none", "imagenet"):
+        state, path = None, Path(weights)
+        if weights in PIP_WEIGHTS:
+            state, path = read_pip_weights(weights, name)
+        elif weights not in ("none", "imagenet"):
             state, said = read_weights(weights)
             preprocessing = preprocessing or Preprocessing.of_file(name, weights, said)
         pad_type = preprocessing.pad_type if preprocessing else ""
@@ -102,7 +108,7 @@ class Encoder(nn.Module):
         self.stages = next(tapped, ())[: levels - 1]
         self.net, self.channels = _build(name, pad_type, self.stages, levels, pretrained=weights == "imagenet")
         if state is not None:
-            fit(self.net, state, weights, optional=_all_keys(name))
+            fit(self.net, state, path, optional=_all_keys(name))
         self.preprocessing = preprocessing or Preprocessing.of_model(self.net.pretrained_cfg)
         self.frozen = frozen
         self.requires_grad_(not frozen)

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from configs.errors import BadRequest
+from configs.model import PIP_WEIGHTS
 
 SHOWN_KEYS = 3  # in an error; the rest are counted
 
@@ -22,7 +23,10 @@ def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise BadRequest(f"model.weights = {path}: no such file; pass none, imagenet, or a .safetensors or torch file")
+        raise BadRequest(
+            f"model.weights = {path}: no such file; pass none, imagenet, {', '.join(PIP_WEIGHTS)}, or a"
+            " .safetensors or torch file"
+        )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = read_torch(path)

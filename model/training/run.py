@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.train import TrainParams
+from model.kept_memory import keep_freed_memory
 from model.metauas import CHECKPOINT_VERSION, MetaUAS
 from model.pairs import PairDataset
 from model.training.checkpoints import restore
@@ -26,6 +27,7 @@ from pipeline.spread import spread
 WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
 # Modules that show a run, or keep it; which code a run is of is said without them.
 NOT_OF_THE_RESULT = (
+    "model.kept_memory",
     "model.pictures",
     "model.training.display",
     "model.training.live_curves",
@@ -62,6 +64,8 @@ def train(params: TrainParams, places: Places, code: str) -> None:
 def _train(params: TrainParams, places: Places, code: str, devices: Devices) -> None:
     """Train as one of several devices."""
     recipe = params.train
+    if recipe.keep_memory:
+        keep_freed_memory()
     training, validation = PairDataset(places.pairs, "train"), PairDataset(places.pairs, "val")
     feed = Feed(
         training,

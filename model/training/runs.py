@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from configs.train import TrainParams
+from configs.train import WITHOUT_EFFECT, TrainParams
 from model.training.checkpoints import LAST, read_state
 from model.training.run_state import RunState
 from pipeline.linked import show
@@ -29,8 +29,6 @@ NAME_LETTERS = 32  # of a fingerprint
 SHOWN_CHANGES = 4  # in a line; the rest are counted
 LIBRARIES = ("torch", "timm", "kornia", "numpy")
 DIGESTS = ("weights", "pairs", "code")  # which no one would read
-# What changes how a run goes, but not what it comes to.
-WITHOUT_EFFECT = ("loader_workers", "checkpoint_steps", "sheet_epochs")
 # What may change in the middle of a run, as versions of libraries may: only batch normalisation sees in which parts a
 # batch is computed.
 PARTS_OF_A_BATCH = ("train.devices", "train.device_batch")

@@ -23,6 +23,7 @@ DEFAULTS = {
     "prompts": None,
     "clip_weights": None,
     "batch_size": 3,
+    "keep_memory": False,
     "sheet_rows": 2,
 }
 

@@ -9,7 +9,8 @@ from tests.conftest import ROOT
 
 def params(**recipe) -> TrainParams:
     values = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())
-    values["model"] |= {"encoder": "test_resnet", "decoder_channels": [16, 16, 8, 8]}
+    values["model"] |= {"encoder": "test_resnet", "weights": "none", "freeze_encoder": False}
+    values["model"]["decoder_channels"] = [16, 16, 8, 8]
     values["train"] |= {"epochs": 3, "batch_size": 3, "loader_workers": 0, "lr": 1.0e-3}
     values["train"] |= {"sheet_epochs": None, **recipe}
     return TrainParams.model_validate(values)
