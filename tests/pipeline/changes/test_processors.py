@@ -15,6 +15,8 @@ MAKE = """
 import hashlib, json, sys
 from pathlib import Path
 import numpy as np
+from configs.synth import Ground as GroundConfig
+from pipeline.changes.ground import draw_ground, show_ground
 from pipeline.shards.format import open_shard, shard_names
 from tests.pipeline.conftest import make_source
 
@@ -28,6 +30,11 @@ digest = hashlib.sha256()
 for shard in shards:
     for array in (shard.pair, shard.mask, shard.extra["prompt"]):
         digest.update(np.asarray(array[:]).tobytes())
+config = GroundConfig(drawn_share=0.5, piece_share=1.0)
+for seed in range(150):
+    picture = np.full((256, 256, 3), 99, np.uint8)
+    ground = draw_ground(np.random.default_rng([seed]), picture, config)
+    digest.update(show_ground(ground, picture, picture.shape[:2], place=seed).tobytes())
 print(json.dumps({"records": records, "pixels": digest.hexdigest()}))
 """
 
