@@ -13,7 +13,7 @@ from configs.train import Augment
 from model.benchmark.baselines import baselines
 from model.benchmark.evaluate_pairs import evaluate_pairs
 from model.benchmark.evaluation import NETWORK, Evaluation
-from model.benchmark.methods import EncodeOnce, network_method
+from model.benchmark.methods import Once, network_method
 from model.metauas.network import MetaUAS
 from model.pairs import PairDataset
 from model.scores.results import MEAN
@@ -42,7 +42,7 @@ def benchmark_scores(
 
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
     """Pixel AP by method and by kind of change, under the views of validation."""
-    encode = EncodeOnce(model.encode)
+    encode = Once(model.encode)
     methods = {NETWORK: network_method(model, encode), **baselines(encode)}
     views = Augment.model_validate(augment)
     rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)

@@ -10,6 +10,7 @@ from configs.train import Train
 Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
 Protocol = Literal["exact", "paper"]
 Variant = Literal["one", "best", "best+clip", "pool"]
+ImageScore = Literal["max", "top"]
 
 
 class Evaluate(Section):
@@ -21,6 +22,9 @@ class Evaluate(Section):
     categories: Annotated[list[str], Field(min_length=1)] | None
     limit: Count | None
     size_px: Size | None
+    keep_aspect: bool
+    scales: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]
+    image_score: ImageScore
     protocol: Protocol
     variants: Annotated[list[Variant], Field(min_length=1)]
     shots: Count

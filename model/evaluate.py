@@ -22,7 +22,7 @@ import torch
 from pydantic import ValidationError
 
 from configs.errors import BadRequest, run
-from configs.evaluate import Evaluate, Layout, Protocol, Variant
+from configs.evaluate import Evaluate, ImageScore, Layout, Protocol, Variant
 from model.benchmark import Evaluation
 from model.inference import open_device
 from model.metauas import MetaUAS
@@ -69,6 +69,14 @@ def _arguments() -> argparse.Namespace:
     add("--seeds", type=int, default=1, help="how often the prompts are drawn (1; paper: 5), without --prompts")
     add("--seed", type=int, default=0, help="of the draws (0)")
     add("--size", type=int, nargs="+", help="side, or height and width, in pixels (as trained)")
+    add("--keep-aspect", action="store_true", help="of each category's images, at the area of --size")
+    add("--scales", type=float, nargs="+", default=[1.0], help="of the size, maps averaged (1)")
+    add(
+        "--image-score",
+        default="max",
+        choices=get_args(ImageScore),
+        help="highest pixel, or mean of the top percent (max)",
+    )
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")
     add("--batch-size", type=int, default=16, help="queries at a time (16)")
@@ -92,6 +100,9 @@ def _settings(args: argparse.Namespace) -> Evaluate:
         "categories": args.category,
         "limit": args.limit,
         "size_px": args.size[0] if args.size and len(args.size) == 1 else args.size,
+        "keep_aspect": args.keep_aspect,
+        "scales": args.scales,
+        "image_score": args.image_score,
         "protocol": args.protocol,
         "variants": args.variant,
         "shots": args.shots,

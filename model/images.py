@@ -5,6 +5,8 @@ paper   as the published evaluator: both bilinearly with aligned corners and wit
 mask counts as anomalous (which widens regions by about a pixel)
 """
 
+from collections.abc import Callable
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from configs.errors import Failure
 from configs.evaluate import Protocol
@@ -54,6 +57,15 @@ def read_mask(path: Path) -> Mask:
     return _decode(path, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION) > 0
 
 
+def fitted(area: tuple[int, int], image: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Sides (H, W) of the aspect of `image` = (h, w) and about the area of `area` = (H, W): multiples of `stride`."""
+    pixels, aspect = area[0] * area[1], image[0] / image[1]
+    height, width = (
+        max(stride, round(side / stride) * stride) for side in (sqrt(pixels * aspect), sqrt(pixels / aspect))
+    )
+    return height, width
+
+
 def resize_image(image: Image, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
     """Stretch RGB uint8 (h, w, 3) to float32 (H, W, 3) in [0, 1], `size` = (H, W)."""
     height, width = size
@@ -63,6 +75,22 @@ def resize_image(image: Image, size: tuple[int, int], protocol: Protocol) -> npt
     least = (min(width, image.shape[1]), min(height, image.shape[0]))
     shrunk = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
     return cv2.resize(shrunk, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
+
+
+def shrink_by(scale: float, stride: int) -> Callable[[Tensor], Tensor]:
+    """A function that shrinks images float32 (B, C, H, W) by pixel areas, to sides that are multiples of `stride`."""
+
+    def shrink(images: Tensor) -> Tensor:
+        size = [max(stride, round(scale * side / stride) * stride) for side in images.shape[-2:]]
+        return F.interpolate(images, size, mode="area")
+
+    return shrink
+
+
+def enlarge(maps: Tensor, images: Tensor) -> Tensor:
+    """Maps (B, h, w) at the size of images (B, C, H, W), bilinearly."""
+    size = (images.shape[-2], images.shape[-1])
+    return F.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def resize_mask(mask: Mask, size: tuple[int, int], protocol: Protocol) -> Mask:

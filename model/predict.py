@@ -27,8 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure, run
+from configs.evaluate import ImageScore
 from model.images import read_image
-from model.inference import Predictor, Speed, Together, find_images, name_outputs, open_engine, stretch, to_batch
+from model.inference import Predictor, Speed, Together, View, find_images, name_outputs, open_engine, stretch, to_batch
+from model.scores import image_scores
 from pipeline.arrays import Image
 from pipeline.progress import track
 
@@ -75,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = name_outputs(queries, prompts, args.out)
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
-    compare, size = open_engine(args.checkpoint, prompts, args.size, args.together, speed, args.batch_size)
+    view = View(args.size, args.keep_aspect, tuple(args.scales))
+    compare, size = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size)
     results = predict(compare, queries, size, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
@@ -89,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
         raise Failure(f"predict: {len(failed)} of {len(queries)} queries have no map: {named}{more}")
     if len(queries) == 1:
-        print(f"score {next(iter(scores.values()))['score']:.4f} (largest probability of a change)")
+        what = "largest probability of a change" if args.score == "max" else "mean probability of its top percent"
+        print(f"score {next(iter(scores.values()))['score']:.4f} ({what})")
     return 0
 
 
@@ -107,6 +111,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="a .png for one query, or a folder")
     parser.add_argument("--size", type=int, help="side in pixels (default: the checkpoint's own, or 256)")
     parser.add_argument(
+        "--keep-aspect",
+        action="store_true",
+        help="of the first prompt, at the area of the square",
+    )
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0], help="of the size, maps averaged (default: 1)"
+    )
+    parser.add_argument(
+        "--score",
+        choices=get_args(ImageScore),
+        default="max",
+        help="of an image: its highest pixel (default), or the mean of the top percent of its smoothed map",
+    )
+    parser.add_argument(
         "--together",
         choices=get_args(Together),
         default="maps",
@@ -116,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--own-size", action="store_true", help="maps at each image's own size")
     parser.add_argument("--npy", action="store_true", help="also write each map as float32, beside the PNG")
     parser.add_argument(
-        "--json", action="store_true", help="also write the largest probability of each: scores.jsonl, then scores.json"
+        "--json", action="store_true", help="also write the score of each: scores.jsonl, then scores.json"
     )
     parser.add_argument("--batch-size", type=int, default=8, help="images at a time (default: 8)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
@@ -176,7 +194,8 @@ def _write_maps(
             _write(output, _png(heat_map(shown, image if args.overlay else None)))
             if args.npy:
                 _write(output.with_suffix(".npy"), _npy(shown))
-            line = scores[str(path)] = {"score": float(shown.max()), "map": str(output)}
+            score = float(image_scores(shown[None], args.score)[0])
+            line = scores[str(path)] = {"score": score, "map": str(output)}
         if lines:
             with _writing(lines), lines.open("a") as file:
                 file.write(json.dumps({"query": str(path), **line}) + "\n")

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.benchmark.methods import Compare, Encode, Method
+from model.images import enlarge
 
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
 
@@ -60,12 +61,6 @@ def distance(features: Tensor, memory: Tensor) -> Tensor:
     # One query at a time: at 512 px one has 4,096 patches, and all similarities of a batch would take a gigabyte.
     nearest = [(row @ own).amax(dim=1) for row, own in zip(rows, memory.expand(batch, -1, -1), strict=True)]
     return 1 - torch.stack(nearest).view(batch, height, width)
-
-
-def enlarge(maps: Tensor, images: Tensor) -> Tensor:
-    """Maps (B, h, w) at the size of images (B, C, H, W), bilinearly."""
-    size = (images.shape[-2], images.shape[-1])
-    return F.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=False).squeeze(1)
 
 
 def _pick(features: Sequence[Tensor], levels: Sequence[int]) -> list[Tensor]:

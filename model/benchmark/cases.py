@@ -29,11 +29,11 @@ class Case:
         return self.category.queries[self.place].is_anomalous
 
 
-def rate(shown: Maps, seen: Seen, *, is_anomalous: bool) -> float:
-    """Rate the map of one query; NaN where the truth is not known, or vanished from a small mask."""
+def rate(shown: Maps, seen: Seen, score: float, *, is_anomalous: bool) -> float:
+    """Rate the map of one query, whose score is `score`; NaN where its truth is not known, or a small mask vanished."""
     if is_anomalous:
         return average_precision(shown, seen.mask) if seen.known else float("nan")
-    return 1 - float(shown.max())
+    return 1 - score
 
 
 def best_and_worst(cases: Sequence[Case], count: int) -> dict[str, list[Case]]:

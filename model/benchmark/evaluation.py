@@ -15,19 +15,20 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
-from model.benchmark.baselines import baselines, patchcore, pixel_difference
+from model.benchmark.baselines import baselines
 from model.benchmark.cases import Case, best_and_worst, rate
 from model.benchmark.cost import Cost, measure_cost
 from model.benchmark.layouts import GOOD, Category, read_benchmark
-from model.benchmark.methods import EncodeOnce, Method, averaged, network_method
+from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, network_method
 from model.benchmark.prior import visual_prior
 from model.benchmark.prompt_choice import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
 from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
-from model.encoders import VisualPrior, read_visual_prior
+from model.encoders import STRIDES, VisualPrior, read_visual_prior
+from model.images import fitted, read_image, shrink_by
 from model.kept_memory import keep_freed_memory
 from model.metauas import MetaUAS, PromptPool
 from model.pictures import Strip, take_turns, to_image
-from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
+from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, image_scores, over_categories, over_prompts
 from pipeline.arrays import height_width
 from pipeline.progress import track
 from pipeline.spread import spread
@@ -88,23 +89,24 @@ class Evaluation:
         self.model = model
         self.settings = settings
         self.device = device
+        _check(settings)
         self.size = _size(model, settings)
         found = read_benchmark(settings.layout, settings.root, settings.lists, max(self.size))
         self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
         self.categories = _chosen(found, settings)
+        self.sizes = {category.name: self._size_of(category) for category in self.categories}
         self.drawn = _drawn(self.categories, settings, seed)
-        encode = EncodeOnce(model.encode)
-        self.network = network_method(model, encode, settings.shots_mean)
-        self.baselines = baselines(encode)
+        methods = _methods(model, settings)
+        self.network = methods.pop(NETWORK)
+        self.baselines = methods
         self.clip: VisualPrior | None = None
         if "best+clip" in settings.variants:
             self.clip = read_visual_prior(settings.clip_weights).to(device)
-        self.matcher = Matcher(model, self.size, settings.protocol, settings.batch_size)
         self.pools: list[tuple[PromptPool, list[Path]]] = []
         if "pool" in settings.variants:
             for drawn in self.drawn:
                 paths = [path for prompts in drawn.values() for path in prompts]
-                self.pools.append((self.matcher.pool(paths), paths))
+                self.pools.append((self._matcher(self.size).pool(paths), paths))
 
     def run(self) -> Outcome:
         """Predict and score everything.
@@ -168,14 +170,15 @@ class Evaluation:
         if {"best", "best+clip"} & set(variants):
             best = read_top_list(Path(self.settings.lists), category, shots) if self.settings.lists else None
             if best is None:
-                normals = category.normals
-                best = self.matcher.match(self.matcher.pool(normals), normals, category, shots)
+                normals, matcher = category.normals, self._matcher(self.sizes[category.name])
+                best = matcher.match(matcher.pool(normals), normals, category, shots)
             if "best" in variants:
                 own.append((VARIANT_NAMES["best"], self.network, best))
             if self.clip is not None:
                 own.append((VARIANT_NAMES["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
         for pool, paths in self.pools:
-            own.append((VARIANT_NAMES["pool"], self.network, self.matcher.match(pool, paths, category, shots)))
+            matches = self._matcher(self.size).match(pool, paths, category, shots)
+            own.append((VARIANT_NAMES["pool"], self.network, matches))
         block = BLOCK // (len(shared) + len(own))  # so that memory does not grow with the number of runs
         return [Run(*one, Tally(block)) for one in shared], [Run(*one, Tally(block)) for one in own]
 
@@ -183,49 +186,70 @@ class Evaluation:
         self, category: Category, shared: Sequence[Run], own: Sequence[Run], main: Run
     ) -> Generator[None, None, list[Case]]:
         """Add every query's maps to the runs' tallies; prompts are encoded once for all queries that they serve."""
-        rated = []
+        rated, size = [], self.sizes[category.name]
         work = [(shared, list(range(len(category.queries))))]
         work += [([run], places) for run in own for places in by_prompts(run.choice)]
         for runs, places in work:
-            compares = [(run, run.method(self._prompts(run.choice[places[0]]))) for run in runs]
+            compares = [(run, run.method(self._prompts(run.choice[places[0]], size))) for run in runs]
             for start in range(0, len(places), self.settings.batch_size):
                 some = places[start : start + self.settings.batch_size]
-                seen = [read_seen(category.queries[place], self.size, self.settings.protocol) for place in some]
+                seen = [read_seen(category.queries[place], size, self.settings.protocol) for place in some]
                 queries = self._to_tensor([one.image for one in seen])
                 for run, compare in compares:
                     maps = compare(queries).float().cpu().numpy()
-                    self._add(run, category, some, seen, maps)
+                    scores = image_scores(maps, self.settings.image_score)
+                    self._add(run, category, some, seen, maps, scores)
                     if run is main:
-                        for shown, one, place in zip(maps, seen, some, strict=True):
-                            rating = rate(shown, one, is_anomalous=category.queries[place].is_anomalous)
+                        for shown, one, score, place in zip(maps, seen, scores, some, strict=True):
+                            rating = rate(shown, one, score, is_anomalous=category.queries[place].is_anomalous)
                             rated.append(Case(rating, category, place, run.method, run.choice[place]))
                 yield from (None for _ in some)
         return rated
 
-    def _add(self, run: Run, category: Category, places: Sequence[int], seen: Sequence[Seen], maps: Maps) -> None:
+    def _add(
+        self,
+        run: Run,
+        category: Category,
+        places: Sequence[int],
+        seen: Sequence[Seen],
+        maps: Maps,
+        scores: npt.NDArray[np.float32],
+    ) -> None:
         queries = [category.queries[place] for place in places]
         known = all(one.known for one in seen)
         run.tally.add(
             maps,
             np.stack([one.mask for one in seen]),
             valid=None if known else np.stack([np.full(one.mask.shape, one.known) for one in seen]),
-            highest=maps.max(axis=(1, 2)),  # of any pixel, whether or not its truth is known
+            highest=scores,  # of all pixels, whether or not their truth is known
             labels=np.array([query.is_anomalous for query in queries]),
             names=[f"{query.path} ({run.name})" for query in queries],
         )
 
     def _strip(self, category: Category, place: int, method: Method, paths: Prompts) -> Strip:
         """Predict one query again: no map is kept while others are scored."""
-        query, prompts = category.queries[place], self._prompts(paths)
-        seen = read_seen(query, self.size, self.settings.protocol)
-        shown = method(prompts)(self._to_tensor([seen.image]))[0].float().cpu().numpy()
-        label = f"{query.defect}\n{query.path.stem}\nscore {shown.max():.2f}"
+        size = self.sizes[category.name]
+        query, prompts = category.queries[place], self._prompts(paths, size)
+        seen = read_seen(query, size, self.settings.protocol)
+        shown = method(prompts)(self._to_tensor([seen.image])).float().cpu().numpy()
+        score = image_scores(shown, self.settings.image_score)[0]
+        label = f"{query.defect}\n{query.path.stem}\nscore {score:.2f}"
         prompt = prompts[0, 0].permute(1, 2, 0).cpu().numpy()
-        return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown)
+        return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown[0])
 
-    def _prompts(self, paths: Prompts) -> Tensor:
+    def _size_of(self, category: Category) -> tuple[int, int]:
+        """The sides (H, W) at which a category is looked at, of its first normal image's aspect or of none."""
+        if not self.settings.keep_aspect:
+            return self.size
+        height, width = read_image(category.normals[0]).shape[:2]
+        return fitted(self.size, (height, width), STRIDES[-1])
+
+    def _matcher(self, size: tuple[int, int]) -> Matcher:
+        return Matcher(self.model, size, self.settings.protocol, self.settings.batch_size)
+
+    def _prompts(self, paths: Prompts, size: tuple[int, int]) -> Tensor:
         """Float32 (K, 1, 3, H, W)."""
-        shots = [read_prompt(path, self.size, self.settings.protocol) for path in paths]
+        shots = [read_prompt(path, size, self.settings.protocol) for path in paths]
         return self._to_tensor(shots).unsqueeze(1)
 
     def _to_tensor(self, images: Sequence[npt.NDArray[np.float32]]) -> Tensor:
@@ -234,27 +258,31 @@ class Evaluation:
 
     def _costs(self) -> list[Cost]:
         """What each method costs on this device, its prompt encoded before."""
-        plain = network_method(self.model)
-        parts: dict[str, tuple[Method, list[nn.Module]]] = {
-            "pixel_difference": (pixel_difference, []),
-            "patchcore": (patchcore(self.model.encode), [self.model.encoder]),
-            NETWORK: (plain, [self.model]),
-        }
+        modules: dict[str, list[nn.Module]] = {"patchcore": [self.model.encoder], NETWORK: [self.model]}
+        methods = _methods(self.model, self.settings)
+        parts = {name: (method, modules.get(name, [])) for name, method in methods.items()}
         if self.clip is not None:
-            parts[VARIANT_NAMES["best+clip"]] = (averaged([plain, visual_prior(self.clip)]), [self.model, self.clip])
+            starred = averaged([methods[NETWORK], visual_prior(self.clip)])
+            parts[VARIANT_NAMES["best+clip"]] = (starred, [self.model, self.clip])
         batch = min(TIMED_BATCH, self.settings.batch_size)
         return [measure_cost(name, method, own, self.size, batch, self.device) for name, (method, own) in parts.items()]
 
     def _notes(self) -> list[str]:
         """What has to be known to read the scores."""
-        settings, (height, width) = self.settings, self.size
+        settings = self.settings
+        sizes = ", ".join(sorted({f"{width} x {height} px" for height, width in self.sizes.values()}))
         one = f"{settings.shots} prompts a category (mean of {settings.shots_mean})"
         shots = "one prompt a category" if settings.shots == 1 else one
         times = "" if len(self.drawn) == 1 else f"; mean ± sample standard deviation over {len(self.drawn)} draws"
         notes = [
-            f"Protocol {settings.protocol} at {width} x {height} px: {PROTOCOLS[settings.protocol]}.",
+            f"Protocol {settings.protocol} at {sizes}: {PROTOCOLS[settings.protocol]}.",
             f"{shots[0].upper()}{shots[1:]}, {'as listed' if settings.prompts else 'drawn by seed'}{times}.",
         ]
+        if settings.scales != [1.0]:
+            scales = ", ".join(f"{scale:g}" for scale in settings.scales)
+            notes.append(f"Every method looks at each image in {scales} of that size; its maps are averaged.")
+        if settings.image_score == "top":
+            notes.append("An image's score is the mean of the highest percent of its smoothed map.")
         if self.model.size not in (None, self.size):
             notes.append("The network learned at {1} x {0} px.".format(*self.model.size))
         if {"best", "best+clip"} & set(settings.variants):
@@ -293,6 +321,28 @@ def _size(model: MetaUAS, settings: Evaluate) -> tuple[int, int]:
     if model.size is None:
         raise BadRequest("the checkpoint does not say at which size it was trained; set evaluate.size_px (--size)")
     return model.size
+
+
+def _methods(model: MetaUAS, settings: Evaluate) -> dict[str, Method]:
+    """The baselines and the network, in the order of tables, at the scales of the settings."""
+    found: dict[str, list[Method]] = {}
+    for scale in settings.scales:
+        encode: Encode = Once(model.encode)
+        at_one = baselines(encode) | {NETWORK: network_method(model, encode, settings.shots_mean)}
+        shrink = None if scale == 1 else Once(shrink_by(scale, STRIDES[-1]))
+        for name, method in at_one.items():
+            found.setdefault(name, []).append(at_scale(method, shrink) if shrink else method)
+    return {name: averaged(methods) if len(methods) > 1 else methods[0] for name, methods in found.items()}
+
+
+def _check(settings: Evaluate) -> None:
+    if settings.protocol == "paper" and (settings.keep_aspect or settings.scales != [1.0]):
+        raise BadRequest(
+            "evaluate.protocol = paper stretches every image to one square and looks once; set keep_aspect to false and"
+            " scales to [1.0], or take protocol exact"
+        )
+    if settings.keep_aspect and "pool" in settings.variants:
+        raise BadRequest("evaluate.variants: pool compares images of all categories; set keep_aspect to false")
 
 
 def _chosen(found: Sequence[Category], settings: Evaluate) -> list[Category]:

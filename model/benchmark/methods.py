@@ -1,34 +1,35 @@
 """What a method is: it looks at prompts first and gives a function of queries, so a shared prompt is encoded once.
 
-The network as a method, and several methods averaged.
+The network as a method, a method at another scale, and several methods averaged.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from model.images import enlarge
 from model.metauas import How, MetaUAS, compare_many
 
 Compare = Callable[[Tensor], Tensor]  # queries float32 (B, 3, H, W) in [0, 1] -> maps float32 (B, H, W)
 Method = Callable[[Tensor], Compare]  # prompts float32 (K, B or 1, 3, H, W) in [0, 1]: K for each query, or for all
+Of = TypeVar("Of")
 Encode = Callable[[Tensor], Sequence[Tensor]]  # images -> features float32 (B, C, h, w) at strides 2, 4, 8, 16, 32
 
 
-class EncodeOnce:
-    """An encoder that remembers its last batch: all methods and prompts that look at it share its features."""
+class Once(Generic[Of]):
+    """A function of images that remembers its last batch, so that all methods that look at it share what it gives."""
 
-    def __init__(self, encode: Encode) -> None:
-        self._encode = encode
-        self._images: Tensor | None = None
-        self._features: Sequence[Tensor] = ()
+    def __init__(self, function: Callable[[Tensor], Of]) -> None:
+        self._function = function
+        self._last: tuple[Tensor, Of] | None = None
 
-    def __call__(self, images: Tensor) -> Sequence[Tensor]:
-        """Return the features of `images`, encoded now unless it is the very tensor of the last call."""
-        if images is not self._images:
-            self._features = self._encode(images)
-            self._images = images
-        return self._features
+    def __call__(self, images: Tensor) -> Of:
+        """Return what the function gives of `images`, asked now unless it is the very tensor of the last call."""
+        if self._last is None or images is not self._last[0]:
+            self._last = images, self._function(images)
+        return self._last[1]
 
 
 def network_method(model: MetaUAS, encode: Encode | None = None, how: How = "maps") -> Method:
@@ -41,6 +42,16 @@ def network_method(model: MetaUAS, encode: Encode | None = None, how: How = "map
     def look(prompts: Tensor) -> Compare:
         features = [tuple(encode(shot))[model.unaligned :] for shot in prompts]
         return lambda queries: compare_many(model, features, tuple(encode(queries)), how).squeeze(1)
+
+    return look
+
+
+def at_scale(method: Method, shrink: Callable[[Tensor], Tensor]) -> Method:
+    """A method that looks at `shrink`ed images, its maps enlarged to those of the images."""
+
+    def look(prompts: Tensor) -> Compare:
+        compare = method(torch.stack([shrink(shot) for shot in prompts]))
+        return lambda queries: enlarge(compare(shrink(queries)), queries)
 
     return look
 

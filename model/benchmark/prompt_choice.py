@@ -70,8 +70,12 @@ def read_top_list(folder: Path, category: Category, shots: int = 1) -> list[Prom
     if path is None:
         return None
     said: dict[str, list[str]] = {}
-    for line in filter(str.strip, path.read_text().splitlines()):
-        said |= json.loads(line)
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            said |= json.loads(line) if line.strip() else {}
+        except (json.JSONDecodeError, TypeError):
+            wanted = "{query: [normal image, ..]}"
+            raise BadRequest(f"{path}, line {number}: wanted {wanted}, found {line[:60]!r}") from None
     choice = []
     for query in category.queries:
         name = category.name_of(query.path)

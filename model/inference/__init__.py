@@ -1,6 +1,6 @@
 """A network, or its ONNX file, with its prompts as one function of queries, and the files of these."""
 
-from model.inference.engine import Predictor, Speed, Together, open_device, open_engine, stretch, to_batch
+from model.inference.engine import Predictor, Speed, Together, View, open_device, open_engine, stretch, to_batch
 from model.inference.files import find_images, name_outputs
 from model.inference.onnx_file import square_size, write_onnx
 
@@ -8,6 +8,7 @@ __all__ = [
     "Predictor",
     "Speed",
     "Together",
+    "View",
     "find_images",
     "name_outputs",
     "open_device",

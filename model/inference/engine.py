@@ -16,7 +16,7 @@ from torch.backends import cudnn
 from configs.errors import BadRequest
 from model.encoders import STRIDES
 from model.fast import for_inference
-from model.images import read_image, resize_image
+from model.images import enlarge, fitted, read_image, resize_image, shrink_by
 from model.inference.onnx_file import open_onnx, square_size
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from pipeline.arrays import Image
@@ -34,13 +34,27 @@ class Speed:
     compiled: bool = False  # by torch.compile: minutes once, worth it for many images
 
 
+@dataclass(frozen=True)
+class View:
+    """In which size images are looked at."""
+
+    side: int | None = None  # of a square, in pixels; None: the network's own
+    keep_aspect: bool = False  # the first prompt's, at the area of that square
+    scales: tuple[float, ...] = (1.0,)  # of that size, one after another; the mean of the maps
+
+
 def to_batch(images: Sequence[Image], size: tuple[int, int]) -> Tensor:
     """RGB uint8 images of any sizes -> float32 (B, 3, H, W) in [0, 1], stretched to `size` = (H, W)."""
     return torch.stack([torch.from_numpy(resize_image(image, size, "paper")).permute(2, 0, 1) for image in images])
 
 
 def torch_compare(
-    network: MetaUAS, prompts: Iterable[Tensor], together: Together, speed: Speed, batch_size: int
+    network: MetaUAS,
+    prompts: Iterable[Tensor],
+    together: Together,
+    speed: Speed,
+    batch_size: int,
+    scales: Sequence[float] = (1.0,),
 ) -> Predictor:
     """Compare queries with `prompts`, encoded once; `network` is changed to its fast form.
 
@@ -51,6 +65,7 @@ def torch_compare(
             "best", the most similar.
         speed: device and precision.
         batch_size: prompts encoded together.
+        scales: of the images' sides, at which all are looked at; the mean of the maps is given.
     """
     device = torch.device(speed.device)
     network = for_inference(network.to(device))
@@ -58,19 +73,39 @@ def torch_compare(
         network.encoder.compile()
         network.decoder.compile()
     precision = torch.autocast(device.type, torch.bfloat16, enabled=speed.bf16)
+    if len(scales) > 1:
+        prompts = list(prompts)
     with torch.inference_mode(), precision, _whole_float32():
-        pool = PromptPool.build(network, prompts, batch_size=batch_size) if together == "best" else None
-        features = [] if pool else _encoded(network, prompts, batch_size, device)
+        looks = []
+        for scale in scales:
+            shrink = shrink_by(scale, STRIDES[-1])
+            shrunk = (shrink(prompt.unsqueeze(0))[0] for prompt in prompts)
+            looks.append((shrink, _look(network, shrunk, together, batch_size, device)))
 
     @torch.inference_mode()
     def run_network(queries: Tensor) -> Tensor:
         with precision, _whole_float32():
-            query = network.encode(queries.to(device))
-            if pool:
-                return network.compare(pool.features(pool.best(pooled(query)).squeeze(1)), query).sigmoid().cpu()
-            return compare_many(network, features, query, "features" if together == "features" else "maps").cpu()
+            queries = queries.to(device)
+            maps = [enlarge(look(shrink(queries)).squeeze(1), queries) for shrink, look in looks]
+            return torch.stack(maps).mean(dim=0).unsqueeze(1).cpu()
 
     return run_network
+
+
+def _look(
+    network: MetaUAS, prompts: Iterable[Tensor], together: Together, batch_size: int, device: torch.device
+) -> Predictor:
+    """Queries on the device, of the prompts' size, -> probability there."""
+    if together == "best":
+        pool = PromptPool.build(network, prompts, batch_size=batch_size)
+
+        def best(queries: Tensor) -> Tensor:
+            query = network.encode(queries)
+            return network.compare(pool.features(pool.best(pooled(query)).squeeze(1)), query).sigmoid()
+
+        return best
+    features = _encoded(network, prompts, batch_size, device)
+    return lambda queries: compare_many(network, features, network.encode(queries), together)
 
 
 def onnx_compare(path: Path, prompts: Sequence[Tensor], together: Together) -> Predictor:
@@ -97,14 +132,14 @@ def onnx_compare(path: Path, prompts: Sequence[Tensor], together: Together) -> P
 
 
 def open_engine(
-    path: Path, prompts: Sequence[Path], side: int | None, together: Together, speed: Speed, batch_size: int
+    path: Path, prompts: Sequence[Path], view: View, together: Together, speed: Speed, batch_size: int
 ) -> tuple[Predictor, tuple[int, int]]:
     """A network or ONNX file with its prompts.
 
     Args:
         path: a checkpoint that `MetaUAS.from_checkpoint` reads, or a file of `model.export` that ends in .onnx.
         prompts: normal images.
-        side: in pixels, of the square that images are stretched to; None: the network's own.
+        view: in which size; an ONNX file has its own.
         together: see `torch_compare`.
         speed: device and precision; an ONNX file knows the CPU and float32 only.
         batch_size: prompts read and encoded together.
@@ -122,15 +157,21 @@ def open_engine(
         if speed != Speed():
             raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
         height, width = open_onnx(path).get_inputs()[1].shape[2:]
-        if side not in (None, height):
-            raise BadRequest(f"--size {side}: {path} is for {height} x {width} px; leave it out, or export again")
+        if view not in (View(), View(height)):
+            raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
         return onnx_compare(path, list(_read(prompts, (height, width))), together), (height, width)
+    side = view.side
     if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
         raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
+    if not all(0 < scale <= 1 for scale in view.scales):
+        raise BadRequest(f"--scales {' '.join(map(str, view.scales))}: wanted shares of the size, above 0 and up to 1")
     open_device(speed.device)
     network = MetaUAS.from_checkpoint(path)
     size = (side, side) if side else network.size or (square_size(network),) * 2
-    return torch_compare(network, _read(prompts, size), together, speed, batch_size), size
+    if view.keep_aspect:
+        height, width = read_image(prompts[0]).shape[:2]
+        size = fitted(size, (height, width), STRIDES[-1])
+    return torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales), size
 
 
 def open_device(name: str) -> torch.device:

@@ -1,6 +1,7 @@
 """Anomaly maps and masks in, numbers out; no torch."""
 
 from model.scores.curves import Curves
+from model.scores.image_score import image_scores
 from model.scores.metrics import BLOCK, NAMES, Aupro, Maps, Tally, average_precision
 from model.scores.results import ALL, BENCHMARK, MEAN, Row, over_categories, over_prompts, pixel_level
 
@@ -16,6 +17,7 @@ __all__ = [
     "Row",
     "Tally",
     "average_precision",
+    "image_scores",
     "over_categories",
     "over_prompts",
     "pixel_level",

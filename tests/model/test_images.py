@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from configs.errors import Failure
-from model.images import read_image, resize_image, resize_mask
+from model.images import fitted, read_image, resize_image, resize_mask, shrink_by
 
 sides = st.integers(1, 40)
 
@@ -198,3 +198,25 @@ def test_a_file_that_is_no_image_is_an_error(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(Failure, match=message):
         read_image(path)
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(40, 4000), st.integers(40, 4000))
+def test_fitted_sides_are_multiples_near_the_area_and_the_aspect(rows, cols, height, width):
+    area = (32 * rows, 32 * cols)
+    fit = fitted(area, (height, width), 32)
+    assert all(side % 32 == 0 for side in fit)
+    exact = (area[0] * area[1] * height / width) ** 0.5, (area[0] * area[1] * width / height) ** 0.5
+    assert all(abs(side - wanted) <= 16 or side == 32 for side, wanted in zip(fit, exact, strict=True))
+
+
+def test_fitted_sides_of_a_square_are_its_own():
+    assert fitted((256, 256), (512, 512), 32) == (256, 256)
+    assert fitted((256, 256), (1260, 500), 32) == (416, 160)
+
+
+def test_shrinking_averages_pixels_and_keeps_sides_multiples():
+    images = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(0))
+    small = shrink_by(0.5, 32)(images)
+    assert small.shape == (2, 3, 32, 64)
+    torch.testing.assert_close(small[..., 0, 0], images[..., :2, :2].mean(dim=(-2, -1)))
+    assert shrink_by(0.1, 32)(images).shape[-2:] == (32, 32)

@@ -128,7 +128,7 @@ def test_the_onnx_file_gives_the_same_maps(folder, network):
         assert np.abs(np.load(folder / "torch" / name) - np.load(folder / "onnx" / name)).max() < 1e-4
     with pytest.raises(BadRequest, match="an ONNX file gives maps only"):
         call(folder, "--together", "best", checkpoint="metauas.onnx", **common)
-    with pytest.raises(BadRequest, match=r"is for 64 x 64 px; leave it out"):
+    with pytest.raises(BadRequest, match=r"is for one look at 64 x 64 px; leave --size and its like out"):
         call(folder, "--size", "32", checkpoint="metauas.onnx", **common)
     with pytest.raises(BadRequest, match="runs on the CPU in float32"):
         call(folder, "--bf16", checkpoint="metauas.onnx", **common)

@@ -24,6 +24,9 @@ DEFAULTS = {
     "clip_weights": None,
     "batch_size": 3,
     "keep_memory": False,
+    "keep_aspect": False,
+    "scales": [1.0],
+    "image_score": "max",
     "sheet_rows": 2,
 }
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
+from model.benchmark.baselines import pixel_difference
 from model.benchmark.cost import measure_cost
 from model.benchmark.evaluation import Evaluation
 from model.benchmark.layouts import read_benchmark
-from model.benchmark.methods import EncodeOnce, averaged, network_method
+from model.benchmark.methods import Once, at_scale, averaged, network_method
 from model.benchmark.protocols import read_seen
-from model.images import read_image
+from model.images import read_image, shrink_by
 from model.scores.metrics import NAMES, score
 from tests.model.tiny_benchmark import SIZE, Network, make_category, settings
 
@@ -251,11 +252,79 @@ def test_an_average_of_methods_is_their_mean():
 
 def test_an_encoder_is_asked_again_for_another_batch_only():
     model = Network()
-    encode = EncodeOnce(model.encode)
+    encode = Once(model.encode)
     first = torch.zeros(2, 3, 8, 8)
     assert encode(first) is encode(first)
     encode(first.clone())
     assert model.encoded == [2, 2]
+
+
+def make_tall(root):
+    """Images of 128 x 64 px, with a defect of 8 x 8."""
+    for part, count in (("train/good", 2), ("test/good", 2), ("test/spot", 2), ("ground_truth/spot", 2)):
+        (root / "tall" / part).mkdir(parents=True)
+        for number in range(count):
+            image = np.full((128, 64, 3), 0 if part.startswith("ground") else 90, np.uint8)
+            if part.endswith("spot"):
+                image[40:48, 20:28] = 255
+            cv2.imwrite(str(root / "tall" / part / f"{number:03}.png"), image)
+
+
+def test_each_category_keeps_its_aspect_at_the_area_of_the_size(root):
+    make_tall(root)
+    evaluation = Evaluation(Network(), settings(root, keep_aspect=True, size_px=[64, 64]), 0, CPU)
+    assert evaluation.sizes == {"plate": (32, 96), "tall": (96, 32)}
+    outcome = evaluation.run()
+    assert outcome.sheets["tall"][0].query.shape == (96, 32, 3)
+    assert any("32 x 96 px, 96 x 32 px" in note for note in outcome.notes)
+    assert row_of(outcome, category="tall").scores.i_auroc == 1
+
+
+def test_maps_of_several_scales_are_averaged_for_every_method(root):
+    sizes = []
+
+    class Sized(Network):
+        def encode(self, images):
+            sizes.append(tuple(images.shape[-2:]))
+            return super().encode(images)
+
+    one, two = (evaluate(root, Sized(), size_px=[64, 128], scales=scales) for scales in ([1.0], [1.0, 0.5]))
+    assert set(sizes) == {(64, 128), (32, 64)}
+    assert any("in 1, 0.5 of that size" in note for note in two.notes)
+    for method in ("metauas", "patchcore", "pixel_difference"):
+        assert row_of(two, method).scores.i_auroc == 1
+        assert row_of(two, method).scores.p_ap <= row_of(one, method).scores.p_ap
+
+
+def test_a_method_at_a_scale_is_the_method_on_shrunk_images():
+    prompts, queries = torch.rand(2, 1, 3, 64, 64), torch.rand(3, 3, 64, 64)
+    shrink = shrink_by(0.5, 32)
+    found = at_scale(pixel_difference, shrink)(prompts)(queries)
+    small = pixel_difference(torch.stack([shrink(shot) for shot in prompts]))(shrink(queries))
+    assert found.shape == (3, 64, 64)
+    torch.testing.assert_close(found[:, ::2, ::2].mean(), small.mean(), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"protocol": "paper", "scales": [1.0, 0.5]}, "looks once"),
+        ({"protocol": "paper", "keep_aspect": True}, "stretches every image to one square"),
+        ({"variants": ["pool"], "keep_aspect": True}, "pool compares images of all categories"),
+    ],
+)
+def test_what_does_not_go_with_a_look_is_refused(root, changes, told):
+    with pytest.raises(BadRequest, match=told):
+        Evaluation(Network(), settings(root, **changes), 0, CPU)
+
+
+def test_a_speck_on_a_normal_image_is_no_anomaly_where_the_top_counts(root):
+    path = root / "plate" / "test" / "good" / "000.png"
+    image = cv2.imread(str(path))
+    image[10:12, 10:12] = 255  # a pixel of the size that is scored
+    cv2.imwrite(str(path), image)
+    highest, top = (row_of(evaluate(root, image_score=how)).scores.i_auroc for how in ("max", "top"))
+    assert highest < top == 1
 
 
 def test_costs_count_parameters_and_time():

@@ -1,3 +1,4 @@
+import copy
 import gc
 import weakref
 
@@ -8,7 +9,8 @@ import torch
 from torch.backends import cudnn
 
 from configs.errors import BadRequest
-from model.inference.engine import Speed, open_device, open_engine, torch_compare
+from model.images import shrink_by
+from model.inference.engine import Speed, View, open_device, open_engine, torch_compare
 from model.metauas.network import MetaUAS
 from tests.model.checkpoints import save_checkpoint
 
@@ -67,8 +69,36 @@ def test_no_stack_of_all_prompts_is_made(network, tmp_path, monkeypatch):
         cv2.imwrite(str(path), np.zeros((32, 64, 3), np.uint8))
     stacked, stack = [], torch.stack
     monkeypatch.setattr("torch.stack", lambda tensors, *more: stacked.append(len(tensors)) or stack(tensors, *more))
-    open_engine(tmp_path / "best.ckpt", paths, None, "maps", Speed(), 2)
+    open_engine(tmp_path / "best.ckpt", paths, View(), "maps", Speed(), 2)
     assert max(stacked) == 2
+
+
+def test_several_scales_are_the_mean_of_the_maps_of_each(network):
+    prompts, queries = images(2), torch.rand(2, 3, 64, 64)
+    prompts = torch.nn.functional.interpolate(prompts, (64, 64))
+    both = torch_compare(copy.deepcopy(network), prompts, "maps", Speed(), 2, scales=(1.0, 0.5))(queries)
+    shrink = shrink_by(0.5, 32)
+    large = torch_compare(copy.deepcopy(network), prompts, "maps", Speed(), 2)(queries)
+    small = torch_compare(network, shrink(prompts), "maps", Speed(), 2)(shrink(queries))
+    small = torch.nn.functional.interpolate(small, (64, 64), mode="bilinear")
+    torch.testing.assert_close(both, (large + small) / 2, atol=1e-4, rtol=0)
+
+
+def test_the_aspect_kept_is_that_of_the_first_prompt(network, tmp_path):
+    save_checkpoint(tmp_path / "best.ckpt", network, size=(64, 64))
+    cv2.imwrite(str(tmp_path / "tall.png"), np.zeros((200, 50, 3), np.uint8))
+    compare, size = open_engine(
+        tmp_path / "best.ckpt", [tmp_path / "tall.png"], View(keep_aspect=True), "maps", Speed(), 2
+    )
+    assert size == (128, 32)
+    assert compare(torch.rand(1, 3, *size)).shape == (1, 1, 128, 32)
+
+
+@pytest.mark.parametrize("scales", [(0.0,), (1.0, 1.5)])
+def test_scales_beyond_the_size_are_refused(network, tmp_path, scales):
+    save_checkpoint(tmp_path / "best.ckpt", network, size=(64, 64))
+    with pytest.raises(BadRequest, match="wanted shares of the size"):
+        open_engine(tmp_path / "best.ckpt", [tmp_path / "a.png"], View(scales=scales), "maps", Speed(), 2)
 
 
 def test_a_device_that_is_not_there_is_a_wrong_request():
