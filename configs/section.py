@@ -26,9 +26,9 @@ PARAMETERS = frozenset(
 
 
 class Section(BaseModel):
-    """A strict, frozen section: unknown keys and values of a wrong type are errors, never conversions."""
+    """A strict, frozen section: unknown keys, values of a wrong type and no numbers are errors, never conversions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Range(Section):

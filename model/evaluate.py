@@ -75,7 +75,7 @@ def _arguments() -> argparse.Namespace:
         "--image-score",
         default="max",
         choices=get_args(ImageScore),
-        help="highest pixel, or mean of the top percent (max)",
+        help="highest pixel, or mean of the top 0.2 %% (max)",
     )
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
         raise Failure(f"predict: {len(failed)} of {len(queries)} queries have no map: {named}{more}")
     if len(queries) == 1:
-        what = "largest probability of a change" if args.score == "max" else "mean probability of its top percent"
+        what = "largest probability of a change" if args.score == "max" else "mean probability of its top 0.2 %"
         print(f"score {next(iter(scores.values()))['score']:.4f} ({what})")
     return 0
 
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "--score",
         choices=get_args(ImageScore),
         default="max",
-        help="of an image: its highest pixel (default), or the mean of the top percent of its smoothed map",
+        help="of an image: its highest pixel (default), or the mean of the top 0.2 %% of its smoothed map",
     )
     parser.add_argument(
         "--together",

@@ -282,7 +282,7 @@ class Evaluation:
             scales = ", ".join(f"{scale:g}" for scale in settings.scales)
             notes.append(f"Every method looks at each image in {scales} of that size; its maps are averaged.")
         if settings.image_score == "top":
-            notes.append("An image's score is the mean of the highest percent of its smoothed map.")
+            notes.append("An image's score is the mean of the highest 0.2 % of its smoothed map.")
         if self.model.size not in (None, self.size):
             notes.append("The network learned at {1} x {0} px.".format(*self.model.size))
         if {"best", "best+clip"} & set(settings.variants):

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 from model.pictures import DPI
 from model.scores import Curves
 
+PUBLISHED = "published"  # how the method of a line from a paper begins, and the class of its row
+
 JPEG_QUALITY = 88
 BAR = 0.045  # width of a bar of the histogram; two stand in a bin of 0.05
 
@@ -41,7 +43,7 @@ th, td { padding: .3rem .6rem; }
 td { text-align: right; }
 td.word, th.word { text-align: left; }
 tr.first td { border-top: 1px solid var(--line); }
-tr.paper td { color: var(--dim); font-style: italic; }
+tr.published td { color: var(--dim); font-style: italic; }
 tbody tr:hover { background: var(--band); }
 figure { margin: 1rem 0; }
 img { max-width: 100%; border: 1px solid var(--line); border-radius: 6px; background: #fff; }
@@ -88,7 +90,7 @@ def _table(headings: Sequence[str], lines: list[list[str]]) -> str:
     body = []
     for place, line in enumerate(lines):
         first = place == 0 or line[0] != lines[place - 1][0]
-        classes = [name for name, holds in (("first", first), ("paper", line[1].startswith("paper"))) if holds]
+        classes = [name for name, holds in (("first", first), (PUBLISHED, line[1].startswith(PUBLISHED))) if holds]
         cells = "".join(f"<td{kind}>{_marked(cell)}</td>" for kind, cell in zip(kinds, line, strict=True))
         body.append(f'<tr class="{" ".join(classes)}">{cells}</tr>')
     inside = f"<thead><tr>{head}</tr></thead>\n<tbody>{''.join(body)}</tbody>"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model.benchmark import VARIANT_NAMES, Cost, Outcome
 from model.pictures import draw_sheet, write_picture
-from model.report.page import page
+from model.report.page import PUBLISHED, page
 from model.report.paper_scores import Printed, plain, printed_of
 from model.scores import ALL, BENCHMARK, MEAN, NAMES, Row
 
@@ -104,7 +104,8 @@ def score_tables(rows: Sequence[Row], known: Printed | None = None) -> list[Tabl
             lines += [_cells(row, best) for row, best in _with_best(list(of_category))]
             if known and set_name == BENCHMARK and (category != MEAN or len(names) == known.categories):
                 printed = known.scores.get(MEAN if category == MEAN else plain(category), {})
-                lines += [[category, f"published: {method}, {known.size}", "", *own] for method, own in printed.items()]
+                for method, scores in printed.items():
+                    lines.append([category, f"{PUBLISHED}: {method}, {known.size}", "", *scores])
         tables.append((set_name, HEADINGS, lines))
     return tables
 

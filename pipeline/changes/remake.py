@@ -78,8 +78,9 @@ def _from_record(sources: Sources, visible: Visible, photographs: Path | None) -
 
     def remake(shard: Shard, place: int) -> Pixels:
         made = make_pair(from_record(shard.attributes[RECORDS][place]), sources, visible)
-        original = made.original
-        if photographs is not None and original is sources.original(sources.row(made.record.image_id)):
+        original, variation = made.original, made.record.variation
+        shows_it = made.record.ground is None and (variation is None or variation.varied == "prompt")
+        if photographs is not None and shows_it:
             row = sources.index.image(sources.row(int(np.asarray(shard.image_id[place]))))
             original = resize(read_indexed_image(photographs, row), sources.size)
         prompt = np.zeros_like(original) if made.prompt is None else made.prompt

@@ -38,8 +38,18 @@ def made_by(module: str, further: Sequence[str] = ()) -> dict[str, Any]:
     """The code behind a module's results and the versions of LIBRARIES and `further` ones, as its artifacts keep it."""
     return {
         "code": {"version": version("metauas-pipeline"), "module": module, "sha256": code_digest(module)},
-        "libraries": {library: version(library) for library in sorted({*LIBRARIES, *further})},
+        "libraries": {library: version_of(library) for library in sorted({*LIBRARIES, *further})},
     }
+
+
+@cache
+def version_of(library: str) -> str:
+    """The version of a library when this process first asked: what is installed later is not what it has loaded."""
+    return version(library)
+
+
+for _library in LIBRARIES:
+    version_of(_library)  # a worker asks when its first job imports this, and numpy
 
 
 def refuse_other_code(attributes: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import cv2
 import imagehash
 import numpy as np
 import PIL.Image
+import PIL.TiffImagePlugin
 
 from pipeline.arrays import Image
 
@@ -18,6 +19,10 @@ from pipeline.arrays import Image
 AS_STORED_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 # Decoded it takes 300 MB, a third of a worker's memory in the ready files; a file of a megabyte may state far more.
 MOST_PIXELS = 100_000_000
+# What OpenCV decodes, and Pillow knows by these names. The first frame of a motion photograph is a JPEG.
+FORMATS = ("MPO", "JPEG", "PNG", "BMP", "TIFF", "WEBP")
+PNG_BITS = 24  # place of the byte, behind signature, length, name and sides
+TIFF_BITS = 258  # tag BitsPerSample
 LOOK_PX = 32  # side at which a photograph's look is taken
 _QUIET = Lock()  # the filter of warnings is the process's, and images are examined in threads
 
@@ -54,6 +59,10 @@ def examine(data: bytes) -> Photograph:
     width, height = header.size
     if width * height > MOST_PIXELS:
         raise UnreadableImageError(f"states {width}x{height}, more than {MOST_PIXELS} pixels")
+    if header.format not in FORMATS:
+        raise UnreadableImageError(f"a {header.format} file; wanted {', '.join(FORMATS[1:-1])} or {FORMATS[-1]}")
+    if (bits := _bits(header, data)) > 8:
+        raise UnreadableImageError(f"{bits} bits a channel; wanted 8, as nothing tells which of them count")
     header.draft("L", (LOOK_PX, LOOK_PX))  # a JPEG is then decoded at an eighth of its sides
     try:
         header.load()
@@ -62,6 +71,13 @@ def examine(data: bytes) -> Photograph:
         short = "truncated" in str(error)
         raise UnreadableImageError("cut short" if short else "not a readable image") from None
     return Photograph(height, width, int(str(look), 16))
+
+
+def _bits(header: PIL.Image.Image, data: bytes) -> int:
+    """Bits a channel, of which Pillow's mode does not tell."""
+    if header.format == "PNG":
+        return data[PNG_BITS]
+    return max(header.tag_v2.get(TIFF_BITS, (8,))) if isinstance(header, PIL.TiffImagePlugin.TiffImageFile) else 8
 
 
 def decode(data: bytes) -> Image:

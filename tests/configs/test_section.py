@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def test_a_stage_reads_its_part_of_the_whole():
             lambda p: p["synth"]["local"].update(texture_weight={"low": -1.0, "high": 0.5}),
             r"synth\.local\.texture_weight = .*wanted parts of a whole",
         ),
+        (
+            lambda p: p["synth"]["area_share"].update(low=math.nan),
+            r"area_share\.low = nan: .* finite number",
+        ),
+        (lambda p: p["synth"]["paste"]["scale"].update(high=math.inf), r"scale\.high = inf: .* finite number"),
+        (lambda p: p["train"].update(lr=math.inf), r"train\.lr = inf: .* finite number"),
+        (lambda p: p["synth"]["defects"].update(stain=math.inf), r"defects\.stain = inf: .* finite number"),
         (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
         (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
         (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),

@@ -14,6 +14,7 @@ import pytest
 from model.benchmark.cost import Cost
 from model.benchmark.evaluation import Outcome
 from model.pictures.sheet import Strip
+from model.report.page import page
 from model.report.paper_scores import printed, printed_of
 from model.report.report import in_short, markdown, metrics_tree, notes_of, score_tables, write_csv, write_report
 from model.scores.curves import GRID, Curves
@@ -116,6 +117,14 @@ def test_the_papers_means_stand_beside_a_whole_benchmark():
     text = markdown(score_tables(rows, printed_of(categories)), [])
     assert "| mean | published: MetaUAS*, 512 px |  | 90.1 | 91.7 | 85.7 | 97.4 | 53.7 | 55.5 | 70.8 |" in text
     assert "| mean | published: PatchCore, 512 px |" in text
+
+
+def test_the_papers_lines_are_dimmed_in_the_page(outcome):
+    categories = categories_of("GoodsAD")
+    tables = score_tables([row(name, "metauas", 0.5) for name in (*categories, MEAN)], printed_of(categories))
+    shown = page("GoodsAD", [], tables, outcome.curves, {})
+    assert shown.count('published">') == sum("published: " in line[1] for line in tables[0][2]) > 0
+    assert "tr.published td" in shown
 
 
 @pytest.mark.parametrize("benchmark", ["MVTec AD", "VisA", "GoodsAD", "Real-IAD"])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.shards import provenance
-from pipeline.shards.provenance import ROOT, code_digest, fingerprint, meaning, source_files
+from pipeline.shards.provenance import ROOT, code_digest, fingerprint, made_by, meaning, source_files
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
@@ -88,3 +88,9 @@ def test_a_function_of_a_docstring_alone_means_nothing():
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys(content):
     assert fingerprint(content) == fingerprint(dict(reversed(list(content.items()))))
     assert fingerprint({**content, "seed": 1}) != fingerprint({**content, "seed": 2})
+
+
+def test_a_library_upgraded_under_a_standing_process_is_the_one_that_it_has_loaded(monkeypatch):
+    before = made_by("pipeline.changes.synth")["libraries"]
+    monkeypatch.setattr("pipeline.shards.provenance.version", lambda _: "99")
+    assert made_by("pipeline.changes.synth")["libraries"] == before

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from configs.errors import BadRequest, Failure
+from pipeline.changes.sources import Sources
 from pipeline.inspect import main
 from pipeline.shards.format import shard_path
 from tests.pipeline.conftest import Workspace
@@ -36,6 +37,17 @@ def test_a_whole_dataset_is_verified_and_made_again_to_the_byte(copied, folder, 
     shown = capsys.readouterr().err
     assert "bytes and laws verified" in shown
     assert "made again to the byte" in shown
+
+
+def test_originals_of_other_photographs_are_found_though_every_record_makes_its_pair_again(copied, monkeypatch):
+    """What a wrong order of data/inpainted does: nothing that is made again from it would show it."""
+    of_row = Sources.original
+    monkeypatch.setattr(Sources, "original", lambda self, row: of_row(self, self.split_rows(row)[0]))
+    shutil.rmtree(copied.pairs)
+    copied.make_pairs(copied.pairs)
+
+    with pytest.raises(Failure, match="pair 4 is another when made again"):
+        verify("all", copied.pairs)
 
 
 def flip(path: Path, at: float) -> None:

@@ -1,8 +1,10 @@
 import struct
 import zlib
+from io import BytesIO
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -161,3 +163,19 @@ def test_an_axis_that_shrinks_is_averaged_though_the_other_grows(shape):
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(UnreadableImageError, match="No such file"):
         read_bytes(tmp_path / "gone.jpg")
+
+
+@pytest.mark.parametrize("name", ["GIF", "ICO", "TGA", "PCX"])
+def test_a_format_that_cannot_be_decoded_later_is_refused_when_it_is_examined(name):
+    stored = BytesIO()
+    PIL.Image.fromarray(np.full((32, 32, 3), 99, np.uint8)).save(stored, name)
+    with pytest.raises(UnreadableImageError, match=f"{name} file; wanted JPEG, PNG, BMP, TIFF or WEBP"):
+        examine(stored.getvalue())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_a_channel_are_refused_as_nothing_tells_which_of_them_count(suffix, channels):
+    deep = np.full((16, 16, channels), 247, np.uint16)
+    with pytest.raises(UnreadableImageError, match="16 bits a channel; wanted 8"):
+        examine(cv2.imencode(suffix, deep)[1].tobytes())
