@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch.utils.data import default_collate
 
 from configs.evaluate import Evaluate
@@ -16,9 +15,7 @@ from model.benchmark.evaluation import NETWORK, Evaluation
 from model.benchmark.methods import Once, network_method
 from model.metauas.network import MetaUAS
 from model.pairs import PairDataset
-from model.scores.results import MEAN
 from model.training.validate import false_positives
-from pipeline.shards.provenance import ROOT
 
 BATCH = 16
 PROMPTS = 5  # drawn for each category; scores are means over them (paper, section 4.1)
@@ -26,18 +23,23 @@ CPU = torch.device("cpu")
 
 
 def benchmark_scores(
-    model: MetaUAS, root: str | Path, seed: int, size_px: int | None = None
-) -> dict[str, dict[str, float]]:
-    """Scores by method, the plain mean over the categories of `root`, in MVTec's layout, and over the prompts.
+    model: MetaUAS, section: Mapping[str, Any], root: str | Path, seed: int, size_px: int | None = None
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Scores by category, "mean" among them, and method: means over the prompts.
 
-    At `size_px` pixels a side; None: as the model was trained.
+    Args:
+        model: in evaluation mode.
+        section: `evaluate` of a params file, of which layout, root, size and prompts are not taken.
+        root: of the benchmark, in MVTec's layout.
+        seed: of the drawn prompts.
+        size_px: pixels a side; None: as the model was trained.
     """
-    section = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())["evaluate"]
-    settings = Evaluate.model_validate(section | {"root": str(root), "seeds": PROMPTS, "size_px": size_px})
-    evaluation = Evaluation(model, settings, seed, CPU)
-    rows = evaluation.run().rows
-    category = MEAN if len(evaluation.categories) > 1 else evaluation.categories[0].name
-    return {row.method: row.scores.by_name() for row in rows if row.category == category}
+    own = {"layout": "mvtec", "root": str(root), "seeds": PROMPTS, "prompts": None, "size_px": size_px}
+    rows = Evaluation(model, Evaluate.model_validate(dict(section) | own), seed, CPU).run().rows
+    scores: dict[str, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        scores.setdefault(row.category, {})[row.method] = row.scores.by_name()
+    return scores
 
 
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:

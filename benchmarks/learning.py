@@ -14,7 +14,8 @@ index: `pairs=other/folder`.
 Minutes and pairs/s are of training, validation apart. Scores are those of the run's best checkpoint, for every
 variant on the val pairs of `--pairs` in the views of the params file, whatever it learns from. "image FP" is the share
 of the originals among them, against themselves in another view, with a pixel above 0.5. Benchmarks: one prompt a
-category, mean over five of them; at the size that was trained, or at another: `--benchmark large=../hazelnut_toy@256`.
+category, mean over five of them, as the params file's `evaluate` says; at the size that was trained, or at another:
+`--benchmark large=../hazelnut_toy@256`. A table by category ends the output.
 The baselines have the encoder and the seeds of the last variant. `out/curves.png` shows how the variants got there, on
 val pairs of their own.
 """
@@ -45,10 +46,12 @@ from configs.everything import Everything
 from configs.section import load
 from model.benchmark.evaluation import NETWORK
 from model.metauas.network import MetaUAS
+from model.scores.results import MEAN
 from pipeline.shards.provenance import ROOT
 
 KINDS = ("all", "inpaint", "paste", "local")
 SCORES = ("I-AUROC", "P-AP")
+BY_CATEGORY = (*SCORES, "AUPRO")
 OF_A_RUN = ("variant", "seed", "pairs", "pairs/s", "minutes")
 HEADINGS = (*OF_A_RUN, *(f"val {kind}" for kind in KINDS), "image FP", "pixel FP")
 DRAWN = {  # in the picture of the curves
@@ -155,7 +158,8 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
         }
     for benchmark in options.benchmark:
         if benchmark.name not in result["benchmarks"]:
-            scores = benchmark_scores(MetaUAS.from_checkpoint(best), benchmark.root, seed, benchmark.size_px)
+            network, section = MetaUAS.from_checkpoint(best), params["evaluate"]
+            scores = benchmark_scores(network, section, benchmark.root, seed, benchmark.size_px)
             result["benchmarks"][benchmark.name] = scores
     kept.write_text(json.dumps(result, indent=1))
     return result
@@ -176,7 +180,7 @@ class Line:
         val = result["val"][self.method]
         figures = [val.get(kind) for kind in KINDS]
         figures += [result["unchanged"][of] if self.method == NETWORK else None for of in ("images", "pixels")]
-        figures += [result["benchmarks"][name][self.method][score] for name in benchmarks for score in SCORES]
+        figures += [result["benchmarks"][name][MEAN][self.method][score] for name in benchmarks for score in SCORES]
         budget = ["", "", ""]
         if self.method == NETWORK and self.seed != "sd":  # a deviation of speeds says nothing of learning
             minutes = result["pairs"] / result["pairs_per_s"] / 60
@@ -191,6 +195,24 @@ def show(lines: Sequence[Line], benchmarks: Sequence[str]) -> None:
     for line in lines:
         table.add_row(*line.cells(benchmarks))
     Console(width=40 + 11 * len(table.columns)).print(table)
+
+
+def show_categories(name: str, by_variant: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """A benchmark by category: I-AUROC / P-AP / AUPRO of each variant, means over seeds, and of what is not trained."""
+    results = {variant: [result["benchmarks"][name] for result in several] for variant, several in by_variant.items()}
+    last = next(reversed(results.values()))
+    columns = {variant: (NETWORK, several) for variant, several in results.items()}
+    columns |= {method: (method, last) for method in last[0][MEAN] if method != NETWORK}
+    table = Table(title=f"{name}: {' / '.join(BY_CATEGORY)}, in percent")
+    for heading in ("category", *columns):
+        table.add_column(heading, justify="left" if heading == "category" else "right")
+    for category in last[0]:
+        cells = []
+        for method, several in columns.values():
+            found = ([100 * scores[category][method][of] for scores in several] for of in BY_CATEGORY)
+            cells.append(" / ".join(_with_deviation(values) for values in found))
+        table.add_row(category, *cells)
+    Console(width=20 + 38 * len(columns)).print(table)
 
 
 def draw(path: Path, runs: Sequence[tuple[str, int, Sequence[Mapping[str, float]]]]) -> None:
@@ -221,6 +243,10 @@ def combined(results: Sequence[Mapping[str, Any]], how: Callable[[Sequence[float
     }
 
 
+def _with_deviation(values: Sequence[float]) -> str:
+    return f"{mean(values):.1f}" + (f"±{stdev(values):.1f}" if len(values) > 1 else "")
+
+
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.3f}"
 
@@ -249,9 +275,10 @@ def main() -> None:
     params = yaml.safe_load(options.params.read_text())
     lines: list[Line] = []
     runs = []
+    by_variant: dict[str, list[dict[str, Any]]] = {}
     for words in options.variant:
         name = words[0]
-        results = []
+        results = by_variant[name] = []
         for seed in options.seeds:
             results.append(learned(options, params, words, seed))
             lines.append(Line(name, str(seed), results[-1]))
@@ -263,6 +290,8 @@ def main() -> None:
     untrained = [method for method in results[0]["val"] if method != NETWORK]
     lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in untrained]
     show(lines, names)
+    for name in names:
+        show_categories(name, by_variant)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from statistics import mean, stdev
 import pytest
 import yaml
 
-from benchmarks.learning import HEADINGS, Benchmark, Line, changed, combined, variant
+from benchmarks.learning import HEADINGS, Benchmark, Line, changed, combined, show_categories, variant
 from tests.conftest import ROOT
 
 
@@ -55,15 +55,20 @@ def test_figures_of_seeds_are_combined_one_by_one():
     assert combined(results, stdev) == {"pairs": 0, "val": {"all": pytest.approx(0.02**0.5)}}
 
 
+PATCHCORE = {"I-AUROC": 0.5, "P-AP": 0.3, "AUPRO": 0.2}
+
+
 def result(score: float) -> dict:
     """One of a run that found everything on hazelnuts but scored `score` on pairs."""
-    scores = {"I-AUROC": 1.0, "P-AP": score / 2}
+    scores = {"I-AUROC": 1.0, "P-AP": score / 2, "AUPRO": score}
     return {
         "pairs": 1200,
         "pairs_per_s": 10.0,
         "unchanged": {"images": 0.25, "pixels": 0.01},
         "val": {"metauas": {"all": score, "local": score / 4}, "patchcore": {"all": 0.4}},
-        "benchmarks": {"hazelnut": {"metauas": scores, "patchcore": {"I-AUROC": 0.5, "P-AP": 0.3}}},
+        "benchmarks": {
+            "hazelnut": {"mean": {"metauas": scores, "patchcore": {"I-AUROC": 0.5, "P-AP": 0.3, "AUPRO": 0.2}}}
+        },
     }
 
 
@@ -88,3 +93,10 @@ def result(score: float) -> dict:
 def test_a_line_has_a_figure_under_each_heading_or_nothing(line, cells):
     assert line.cells(["hazelnut"]) == cells
     assert len(cells) == len(HEADINGS) + 2
+
+
+def test_a_benchmark_is_shown_by_category_with_deviations_over_seeds(capsys):
+    show_categories("hazelnut", {"paper": [result(0.8), result(0.6)]})
+    shown = capsys.readouterr().out
+    assert "100.0±0.0 / 35.0±7.1 / 70.0±14.1" in shown
+    assert "50.0±0.0 / 30.0±0.0 / 20.0±0.0" in shown
