@@ -36,6 +36,7 @@ from pipeline.changes import remaker_for
 from pipeline.progress import track
 from pipeline.shards import (
     MANIFEST,
+    THE_ORIGINAL,
     Manifest,
     NotCheckedError,
     Remake,
@@ -85,7 +86,8 @@ def describe(path: Where, shard: Shard) -> Report:
     """Gather the report on a shard, whose folder or URL `path` is; reads its masks but not its images."""
     attributes, entry = shard.attributes, shard.entry
     on_disk = sum(file_sizes(path).values())
-    raw = int(shard.pair.nbytes + shard.mask.nbytes)
+    prompts = int((np.asarray(shard.prompt_is[:]) != THE_ORIGINAL).sum())
+    raw = int(shard.pair.nbytes + shard.mask.nbytes + prompts * shard.pair.nbytes // max(2 * entry.pairs, 1))
     return Report(
         name=entry.name,
         stage=attributes["stage"],
@@ -260,7 +262,7 @@ def _sheet_entry(shard: Shard, place: int, kind: str) -> SheetEntry:
     pair, mask = np.asarray(shard.pair[place]), np.asarray(shard.mask[place]) > 0
     caption = f"{place}: {kind}, image {np.asarray(shard.image_id[place])}"
     donor = int(np.asarray(shard.donor_id[place]))
-    return SheetEntry(pair[0], pair[1], mask, caption + (f", donor {donor}" if donor >= 0 else ""))
+    return SheetEntry(pair[0], pair[1], mask, caption + (f", donor {donor}" if donor >= 0 else ""), shard.prompt(place))
 
 
 def _print_report(report: Report, console: Console) -> None:

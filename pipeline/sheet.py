@@ -22,11 +22,16 @@ class SheetEntry:
     changed: Image
     mask: Mask
     caption: str
+    prompt: Image | None = None  # where it is not the original
 
 
 def contact_sheet(entries: Sequence[SheetEntry]) -> Image:
-    """All entries on one picture, PAIRS_PER_ROW to a row; uint8 (H, W, 3) RGB."""
-    cells = [_cell(entry) for entry in entries]
+    """All entries on one picture, PAIRS_PER_ROW to a row; uint8 (H, W, 3) RGB.
+
+    Where any has a prompt of its own, each has a place for one before its original.
+    """
+    with_prompts = any(entry.prompt is not None for entry in entries)
+    cells = [_cell(entry, with_prompts=with_prompts) for entry in entries]
     cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % PAIRS_PER_ROW)
     rows = [np.hstack(cells[first : first + PAIRS_PER_ROW]) for first in range(0, len(cells), PAIRS_PER_ROW)]
     return np.vstack(rows)
@@ -38,11 +43,14 @@ def outlined(image: Image, mask: Mask) -> Image:
     return np.asarray(cv2.drawContours(image.copy(), contours, -1, OUTLINE, 1), np.uint8)
 
 
-def _cell(entry: SheetEntry) -> Image:
-    """Original, changed and outlined side by side, under a caption, with white around them."""
+def _cell(entry: SheetEntry, *, with_prompts: bool) -> Image:
+    """Original, changed and outlined side by side, under a caption, with white around them; or the prompt before."""
     zoom = max(1, -(-TILE_MIN_PX // min(entry.mask.shape)))
+    prompt = np.full_like(entry.original, PAPER) if entry.prompt is None else entry.prompt
     tiles = [_enlarge(image, zoom) for image in (entry.original, entry.changed)]
     tiles.append(outlined(tiles[1], _enlarge(entry.mask.astype(np.uint8), zoom) > 0))
+    if with_prompts:
+        tiles.insert(0, _enlarge(prompt, zoom))
     strip = np.hstack([cv2.copyMakeBorder(tile, 0, 0, 0, 2, cv2.BORDER_CONSTANT, value=(PAPER,) * 3) for tile in tiles])
     cell = cv2.copyMakeBorder(
         strip, CAPTION_PX, GAP_PX, GAP_PX, GAP_PX, cv2.BORDER_CONSTANT, value=(PAPER, PAPER, PAPER)

@@ -71,7 +71,7 @@ def main() -> None:
 def read_entry(shard: Shard, place: int, caption: str = "") -> SheetEntry:
     """One pair of a shard."""
     original, changed = np.asarray(shard.pair[place])
-    return SheetEntry(original, changed, np.asarray(shard.mask[place]) > 0, caption)
+    return SheetEntry(original, changed, np.asarray(shard.mask[place]) > 0, caption, shard.prompt(place))
 
 
 def write_figures(figures: Mapping[str, Mapping[str, float | int]], made: Mapping[str, int]) -> None:

@@ -1,7 +1,7 @@
 """One pair: drawn as a small record, made from the record. A pair is only ever made from its record."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -161,7 +161,7 @@ def _change(record: PairRecord, original: Image, sources: Sources, visible: Visi
         filled = sources.filled(sources.row(record.image_id), change.variant)
         return remove(original, filled.pixels, filled.objects, filled.hole, visible)
     rows = [sources.row(donor_id) for donor_id in record.donor_ids]
-    donors = [sources.original(row) for row in rows]
+    donors = [_as_query(sources.original(row), record.variation) for row in rows]
     if isinstance(change, PasteChange):
         instances = {instance.instance_id: instance for instance in sources.index.instances(rows[0])}
         masks = [sources.instance_mask(rows[0], instances[place.instance_id]) for place in change.placements]
@@ -172,6 +172,13 @@ def _change(record: PairRecord, original: Image, sources: Sources, visible: Visi
     else:
         changed, mask = DEFECTS[change.kind].apply(original, donors, change)
     return keep_visible(original, changed, mask, visible.min_contrast, visible.min_share)
+
+
+def _as_query(donor: Image, variation: Variation | None) -> Image:
+    """Another image in the light and with the noise of the query: else what is taken of it would tell itself."""
+    if variation is None or variation.varied == "prompt":
+        return donor
+    return vary(donor, replace(variation, elastic=None))
 
 
 def _draw_donor(rng: np.random.Generator, row: int, sources: Sources) -> int:

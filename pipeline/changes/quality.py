@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.arrays import Image, Mask
 from pipeline.changes.visible import contrast
@@ -93,19 +94,23 @@ def area_histogram(areas: Sequence[float]) -> list[float]:
     return [float(share) for share in np.bincount(found, minlength=len(AREA_BINS)) / max(len(areas), 1)]
 
 
+def _within(areas: npt.NDArray[np.float64], published: Published) -> float:
+    return float(((areas >= published.low) & (areas <= published.high)).mean())
+
+
 def summarise_quality(kind: str, pairs: Sequence[PairQuality]) -> dict[str, float | int]:
     """The figures of one kind of change, from at least one pair; shares in [0, 1], seams in levels."""
     areas = np.array([pair.area for pair in pairs])
     seams = [(pair.seam, pair.seam_before) for pair in pairs if pair.seam is not None and pair.seam_before is not None]
     after, before = np.mean(seams, axis=0) if seams else (0.0, 0.0)
-    published = PUBLISHED_AREAS[kind]
+    published = PUBLISHED_AREAS.get(kind)
     figures = {
         "visible share of mask": np.mean([pair.visible for pair in pairs]),
         "area mean": areas.mean(),
         "area 5 %": np.quantile(areas, 0.05),
         "area median": np.median(areas),
         "area 95 %": np.quantile(areas, 0.95),
-        "area within published": ((areas >= published.low) & (areas <= published.high)).mean(),
+        **({"area within published": _within(areas, published)} if published else {}),
         "seam": after,
         "seam before": before,
     }

@@ -163,7 +163,8 @@ def draw_mix(rng: np.random.Generator) -> Mix:
 def kind_of(mix: Mix, config: Synth) -> str:
     """The kind of change a pair gets (paper, appendix A: object-level or local with chance 0.5; defects are ours).
 
-    Each chance has a number of its own, so that raising one leaves the pairs that it does not turn as they were.
+    Each chance has a number of its own, so that raising one leaves the pairs that it does not turn as they were, but
+    for what `turns_at_removals` says.
     """
     if mix.unchanged < config.unchanged_prob:
         return UNCHANGED
@@ -187,8 +188,9 @@ def turns_at_removals(mixes: Sequence[Mix], config: Synth) -> list[int]:
     """The pairs of an image that would be inpainted if none were local or a defect, in the order in which they take
     removals.
 
-    Whatever is raised, the pairs that it does not turn keep their removals. Those that stay inpainted longest as
-    `local_prob` is raised come first, so that of these no removal is left over; a defect leaves the one of its turn.
+    The pairs that a raised `local_prob` or `defect_prob` does not turn keep their removals; a raised `paste_prob` or
+    `unchanged_prob` hands on what it frees. Those that stay inpainted longest as `local_prob` is raised come first, so
+    that of these no removal is left over; a defect leaves the one of its turn.
     """
     bare = [replace(mix, local=1.0, defect=1.0) for mix in mixes]
     candidates = [number for number, mix in enumerate(bare) if kind_of(mix, config) == INPAINT]
@@ -230,7 +232,7 @@ def draw_blank(row: int, number: int, mix: Mix, seed: int, sources: Sources, con
         ground = draw_ground(rng, sources.original(row), config.ground)
     if mix.variation < config.variation_prob:
         rng = np.random.default_rng([seed, image_id, number, FOR_VARIATION, 0])
-        variation = draw_variation(rng, config.variation, of_ground=ground is not None)
+        variation = draw_variation(rng, config.variation, ground)
     return PairRecord(image_id, (), ground, Unchanged(), variation)
 
 

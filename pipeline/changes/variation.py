@@ -12,7 +12,7 @@ import numpy as np
 
 from configs.synth import Variation as VariationConfig
 from pipeline.arrays import Image
-from pipeline.changes.ground import HERE, Pose, draw_pose
+from pipeline.changes.ground import HERE, Ground, Pose, draw_pose
 from pipeline.changes.numbers import Floats, log_uniform, rounded, uniform
 from pipeline.changes.perlin import LATTICE, perlin_field
 
@@ -46,15 +46,15 @@ class Variation:
     elastic: Elastic | None
 
 
-def draw_variation(rng: np.random.Generator, config: VariationConfig, *, of_ground: bool) -> Variation:
-    """Draw a variation.
+def draw_variation(rng: np.random.Generator, config: VariationConfig, ground: Ground | None) -> Variation | None:
+    """Draw a variation; None where no effect is drawn, so that the prompt is the original.
 
     Args:
         rng: draws everything.
         config: strengths.
-        of_ground: whether the pair shows a ground, of which there are other pictures than the same one varied.
+        ground: that the pair shows, of which there are other pictures than the same one varied; None: a photograph.
     """
-    elsewhere = of_ground and rng.random() >= HERE_AGAIN
+    elsewhere = ground is not None and rng.random() >= HERE_AGAIN
     place = int(rng.integers(2**31))
     pose = draw_pose(rng)
     gain = log_uniform(rng, 1 - config.light, 1 / (1 - config.light))
@@ -62,14 +62,14 @@ def draw_variation(rng: np.random.Generator, config: VariationConfig, *, of_grou
     lit, ramped, blurred, noisy, compressed, bent = (bool(chance < EACH) for chance in rng.random(6))
     red, green, blue = (rounded(gain * own) if lit else 1.0 for own in tint)
     ramp = uniform(rng, 0.0, config.ramp), uniform(rng, 0.0, 360.0)
-    blur, noise = uniform(rng, 0.3, 0.3 + config.blur_px), uniform(rng, 0.0, config.noise_levels)
+    blur, noise = uniform(rng, 0.0, config.blur_px), uniform(rng, 0.0, config.noise_levels)
     noise_seed, quality = int(rng.integers(2**31)), int(rng.integers(config.jpeg_quality, 96))
     amplitude = uniform(rng, 0.0, config.elastic)
     elastic = Elastic(amplitude, int(rng.integers(LATTICE)), int(rng.integers(LATTICE)))
-    return Variation(
+    varied = Variation(
         varied="prompt" if rng.random() < 0.5 else "query",
         place=place if elsewhere else None,
-        pose=pose if of_ground else HERE,
+        pose=pose if ground is not None and ground.piece is not None else HERE,
         gains=(red, green, blue),
         ramp=ramp if ramped else (0.0, 0.0),
         blur_px=blur if blurred else 0.0,
@@ -78,6 +78,8 @@ def draw_variation(rng: np.random.Generator, config: VariationConfig, *, of_grou
         jpeg_quality=quality if compressed else None,
         elastic=elastic if bent else None,
     )
+    other_picture = varied.place is not None or varied.pose != HERE
+    return varied if other_picture or any((lit, ramped, blurred, noisy, compressed, bent)) else None
 
 
 def vary(image: Image, variation: Variation) -> Image:

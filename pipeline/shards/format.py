@@ -27,12 +27,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import zarr
 
 from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
-FORMAT, FORMAT_VERSION = "metauas-pairs", 2
+FORMAT, FORMAT_VERSION = "metauas-pairs", 3
 ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id", "prompt_is")
 PROMPT = "prompt"
 THE_ORIGINAL, ALIGNED, ELSEWHERE = range(3)  # what a prompt is
@@ -71,6 +73,10 @@ class Shard:
     def kinds(self) -> list[str]:
         """The names of the kinds, by their numbers."""
         return list(self.attributes["entry"]["kinds"])
+
+    def prompt(self, place: int) -> npt.NDArray[np.uint8] | None:
+        """The prompt of a pair, uint8 (H, W, 3); None where it is the original."""
+        return None if self.prompt_is[place] == THE_ORIGINAL else np.asarray(self.extra[PROMPT][place], np.uint8)
 
 
 @dataclass(frozen=True)

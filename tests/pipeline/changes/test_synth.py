@@ -227,6 +227,24 @@ def test_a_prompt_is_stored_where_it_is_not_the_original_and_only_there(workspac
     assert set(seen) == {THE_ORIGINAL, ALIGNED, ELSEWHERE}
 
 
+def test_a_prompt_differs_from_its_original_and_what_is_pasted_has_the_query_s_noise(workspace, extended):
+    sources, noise = workspace.sources(), []
+    for name in shard_names(extended):
+        for record in open_shard(extended, name).attributes["records"]:
+            made = make_pair(from_record(record), sources, workspace.params.visible)
+            if made.prompt is not None:
+                assert (made.prompt != made.original).any(), record["variation"]
+            variation = record["variation"]
+            if record["change"]["kind"] == PASTE and variation and variation["varied"] == "query":
+                clean = make_pair(from_record({**record, "variation": None}), sources, workspace.params.visible)
+                strength = max(variation["noise_levels"], 100 * (variation["gains"] != [1.0, 1.0, 1.0]))
+                both = made.mask & clean.mask
+                if strength > 3 and both.any():
+                    noise.append((made.changed != clean.changed)[both].any())
+    assert noise
+    assert all(noise)
+
+
 @pytest.mark.parametrize("chance", ["defect_prob", "ground_prob", "variation_prob"])
 def test_raising_a_chance_leaves_the_pairs_that_it_does_not_turn_as_they_were(workspace, extended, tmp_path, chance):
     workspace.make_pairs(tmp_path / "pairs", **{**ALL_ON, chance: 0.7})
