@@ -29,12 +29,13 @@ def benchmark_scores(
 
     Args:
         model: in evaluation mode.
-        section: `evaluate` of a params file, of which layout, root, size and prompts are not taken.
+        section: `evaluate` of a params file, of which only how images are looked at and scored is taken.
         root: of the benchmark, in MVTec's layout.
         seed: of the drawn prompts.
         size_px: pixels a side; None: as the model was trained.
     """
-    own = {"layout": "mvtec", "root": str(root), "seeds": PROMPTS, "prompts": None, "size_px": size_px}
+    own = {"layout": "mvtec", "root": str(root), "seeds": PROMPTS, "size_px": size_px, "variants": ["one"]}
+    own |= dict.fromkeys(("prompts", "lists", "categories", "clip_weights"))
     rows = Evaluation(model, Evaluate.model_validate(dict(section) | own), seed, CPU).run().rows
     scores: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:

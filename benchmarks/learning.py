@@ -52,6 +52,7 @@ from pipeline.shards.provenance import ROOT
 KINDS = ("all", "inpaint", "paste", "local")
 SCORES = ("I-AUROC", "P-AP")
 BY_CATEGORY = (*SCORES, "AUPRO")
+LOOKS = ("protocol", "keep_aspect", "scales", "image_score", "limit", "shots", "shots_mean")  # that change a score
 OF_A_RUN = ("variant", "seed", "pairs", "pairs/s", "minutes")
 HEADINGS = (*OF_A_RUN, *(f"val {kind}" for kind in KINDS), "image FP", "pixel FP")
 DRAWN = {  # in the picture of the curves
@@ -142,8 +143,11 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
     own = changed(params, changes | {"seed": seed})
     folder = options.out / name / f"seed_{seed}"
     best, kept = folder / "models" / "metauas" / "best.ckpt", folder / "scores.json"
+    looks = {key: params["evaluate"][key] for key in LOOKS}
     if kept.exists():
         result = dict(json.loads(kept.read_text()))
+        if result.get("looks") != looks:
+            result |= {"looks": looks, "benchmarks": {}}
     else:
         count = options.max_pairs or budget(options.out / name, own, pairs, options.minutes, options.probe_pairs)
         rate = train(folder, changed(own, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
@@ -155,6 +159,7 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
             "unchanged": false_positive_rates(network, options.pairs, views, seed),
             "val": val_scores(network, options.pairs, views, seed),
             "benchmarks": {},
+            "looks": looks,
         }
     for benchmark in options.benchmark:
         if benchmark.name not in result["benchmarks"]:
@@ -239,7 +244,7 @@ def combined(results: Sequence[Mapping[str, Any]], how: Callable[[Sequence[float
     """One result of several seeds', each of its figures by `how`, a mean or a deviation."""
     return {
         key: combined(values, how) if isinstance(values[0], Mapping) else how(values)
-        for key, values in ((key, [result[key] for result in results]) for key in results[0])
+        for key, values in ((key, [result[key] for result in results]) for key in results[0] if key != "looks")
     }
 
 

@@ -1,8 +1,8 @@
 """Parameters of stage `evaluate`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.section import Count, Params, Section, Size
 from configs.train import Train
@@ -35,6 +35,17 @@ class Evaluate(Section):
     batch_size: Count
     keep_memory: bool
     sheet_rows: Count
+
+    @model_validator(mode="after")
+    def _looks_as_its_protocol(self) -> Self:
+        if self.protocol == "paper" and (self.keep_aspect or self.scales != [1.0] or self.image_score != "max"):
+            raise ValueError(
+                "protocol paper stretches every image to one square, looks once and takes the highest pixel; set"
+                " keep_aspect to false, scales to [1.0] and image_score to max, or take protocol exact"
+            )
+        if self.keep_aspect and "pool" in self.variants:
+            raise ValueError("variant pool compares images of all categories; set keep_aspect to false")
+        return self
 
 
 class EvaluateParams(Params):

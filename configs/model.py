@@ -1,8 +1,8 @@
 """Parameters of the network."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.section import Count, Section
 
@@ -34,3 +34,10 @@ class Model(Section):
     fusion: Fusion
     decoder: Decoder
     decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=5)]
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_encoder(self) -> Self:
+        architecture, _ = PIP_WEIGHTS.get(self.weights, (self.encoder, ""))
+        if self.encoder.partition(".")[0] != architecture.partition(".")[0]:
+            raise ValueError(f"weights {self.weights} are of {architecture}, but encoder is {self.encoder}")
+        return self

@@ -117,7 +117,9 @@ def _settings(args: argparse.Namespace) -> Evaluate:
     try:
         return Evaluate.model_validate(values)
     except ValidationError as error:
-        said = "; ".join(f"--{one['loc'][0]} {one['input']}: {one['msg']}" for one in error.errors())
+        said = "; ".join(
+            (f"--{one['loc'][0]} {one['input']}: " if one["loc"] else "") + one["msg"] for one in error.errors()
+        )
         raise BadRequest(said.replace("size_px", "size").replace("_", "-")) from None
 
 

@@ -17,7 +17,7 @@ from configs.errors import BadRequest, run
 from configs.everything import Everything
 from configs.model import PIP_WEIGHTS
 from configs.section import load
-from pipeline.changes import LAMA_LIBRARIES
+from pipeline.changes import LAMA_LIBRARIES, check_defects
 from pipeline.linked import keep
 from pipeline.shards import LIBRARIES, adopt
 
@@ -33,6 +33,7 @@ LISTS = "*.json"  # of a folder of the published lists
 def main() -> None:
     """Note what each stage takes that DVC does not see, and say what has changed."""
     params = load(Everything)
+    check_defects(params.synth)  # which nothing else asks before the dear step
     for stage, root in SHARDS.items():
         adopt(root, WORK / "shards" / stage)
     _keep_training()

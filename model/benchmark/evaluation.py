@@ -89,7 +89,6 @@ class Evaluation:
         self.model = model
         self.settings = settings
         self.device = device
-        _check(settings)
         self.size = _size(model, settings)
         found = read_benchmark(settings.layout, settings.root, settings.lists, max(self.size))
         self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
@@ -333,16 +332,6 @@ def _methods(model: MetaUAS, settings: Evaluate) -> dict[str, Method]:
         for name, method in at_one.items():
             found.setdefault(name, []).append(at_scale(method, shrink) if shrink else method)
     return {name: averaged(methods) if len(methods) > 1 else methods[0] for name, methods in found.items()}
-
-
-def _check(settings: Evaluate) -> None:
-    if settings.protocol == "paper" and (settings.keep_aspect or settings.scales != [1.0]):
-        raise BadRequest(
-            "evaluate.protocol = paper stretches every image to one square and looks once; set keep_aspect to false and"
-            " scales to [1.0], or take protocol exact"
-        )
-    if settings.keep_aspect and "pool" in settings.variants:
-        raise BadRequest("evaluate.variants: pool compares images of all categories; set keep_aspect to false")
 
 
 def _chosen(found: Sequence[Category], settings: Evaluate) -> list[Category]:

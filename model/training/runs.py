@@ -15,7 +15,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from configs.model import PIP_WEIGHTS
 from configs.train import WITHOUT_EFFECT, TrainParams
+from model.encoders import find_pip_weights
 from model.training.checkpoints import LAST, read_state
 from model.training.run_state import RunState
 from pipeline.linked import show
@@ -88,7 +90,8 @@ def settings_of(params: TrainParams, pairs_digest: str, code: str) -> Settings:
         pairs_digest: of the manifest of its pairs.
         code: digest of the code that trains.
     """
-    weights = Path(params.model.weights)
+    name = params.model.weights
+    weights = find_pip_weights(name) if name in PIP_WEIGHTS else Path(name)
     return {
         "seed": params.seed,
         **_flat("model", params.model.model_dump(mode="json")),

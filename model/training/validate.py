@@ -76,8 +76,8 @@ def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> di
     views = prepare(batch, augment, seed, VALIDATION_EPOCH)
     warped = network.attention_statistics(network.encode(views.prompt), network.encode(views.query))
     originals = batch["pair"][:, 0].permute(0, 3, 1, 2).float() / 255
-    indices, prompts = batch["index"].tolist(), batch["prompt_is"].tolist()
-    drawn = draw(augment, seed, VALIDATION_EPOCH, indices, prompts, *originals.shape[-2:])
+    indices, prompt_is = batch["index"].tolist(), batch["prompt_is"].tolist()
+    drawn = draw(augment, seed, VALIDATION_EPOCH, indices, prompt_is, *originals.shape[-2:])
     recoloured = recolour(originals, drawn.colour[:, 1], drawn.jitter)
     still = network.attention_statistics(network.encode(originals), network.encode(recoloured))
     entropies = {f"val/attention_entropy/level_{level}": entropy for level, (entropy, _) in warped.items()}

@@ -12,7 +12,7 @@ from pipeline.changes.quality import (
     summarise_quality,
 )
 from pipeline.changes.remake import remaker_for
-from pipeline.changes.synth import build_pair_shard, plan_pairs
+from pipeline.changes.synth import build_pair_shard, check_defects, plan_pairs
 
 __all__ = [
     "AREA_BINS",
@@ -22,6 +22,7 @@ __all__ = [
     "area_histogram",
     "build_inpainted_shard",
     "build_pair_shard",
+    "check_defects",
     "measure_pair",
     "plan_inpainted",
     "plan_pairs",

@@ -56,6 +56,19 @@ def test_a_stage_reads_its_part_of_the_whole():
         (lambda p: p["synth"]["paste"]["scale"].update(high=math.inf), r"scale\.high = inf: .* finite number"),
         (lambda p: p["train"].update(lr=math.inf), r"train\.lr = inf: .* finite number"),
         (lambda p: p["synth"]["defects"].update(stain=math.inf), r"defects\.stain = inf: .* finite number"),
+        (
+            lambda p: p["evaluate"].update(protocol="paper", scales=[1.0, 0.5]),
+            r"evaluate = .*protocol paper stretches .* looks once",
+        ),
+        (lambda p: p["evaluate"].update(protocol="paper", image_score="top"), r"evaluate = .* takes the highest pixel"),
+        (
+            lambda p: p["evaluate"].update(variants=["pool"], keep_aspect=True),
+            r"pool compares images of all categories",
+        ),
+        (
+            lambda p: p["model"].update(weights="efficientnet-lite1"),
+            r"model = .*weights efficientnet-lite1 are of tf_efficientnet_lite1, but encoder is tf_efficientnet_lite0",
+        ),
         (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
         (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
         (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),

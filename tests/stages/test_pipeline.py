@@ -108,6 +108,34 @@ def test_an_experiment_with_another_mix_re_runs_synth_and_what_follows_alone(fin
     assert "all-local" in finished.run("dvc", "exp", "show", "--md")
 
 
+def test_pairs_of_every_kind_go_through_all_stages(finished):
+    chances = ["defect_prob=0.6", "ground_prob=0.5", "variation_prob=0.7", "unchanged_prob=0.1"]
+    settings = [word for chance in chances for word in ("--set-param", f"synth.{chance}")]
+
+    shown = finished.run("dvc", "exp", "run", *settings, "--name", "all-kinds")
+
+    assert stages_run(shown) == ["synth", "quality", "train", "evaluate"]
+    made = {kind for kind, count in manifest(finished)["kinds"].items() if count}
+    assert len(made & {"stroke", "stain", "dent", "poisson", "repeat", "gloss"}) > 3
+    finished.run("python", "-m", "pipeline.inspect", "all", "--verify")
+    told = json.loads((finished.root / "reports/quality/metrics.json").read_text())
+    assert all(
+        ("area within published" in told[kind]) == (kind in ("inpaint", "paste", "local"))
+        for kind in told
+        if kind != "all"
+    )
+
+
+def test_an_unknown_kind_of_defect_is_told_before_anything_is_made(finished):
+    text = (finished.root / "params.yaml").read_text()
+    finished.set(synth__defects={"scratch": 1})
+
+    shown = finished.run("dvc", "repro", status=255)
+
+    assert "error: synth.defects: scratch is no kind of defect; there are stroke, stain" in shown
+    (finished.root / "params.yaml").write_text(text)
+
+
 def test_a_wrong_parameter_is_one_line(finished):
     shown = finished.run("dvc", "exp", "run", "--set-param", "synth.local_prob=2.0", status=255)
 

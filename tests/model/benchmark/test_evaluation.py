@@ -305,19 +305,6 @@ def test_a_method_at_a_scale_is_the_method_on_shrunk_images():
     torch.testing.assert_close(found[:, ::2, ::2].mean(), small.mean(), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"protocol": "paper", "scales": [1.0, 0.5]}, "looks once"),
-        ({"protocol": "paper", "keep_aspect": True}, "stretches every image to one square"),
-        ({"variants": ["pool"], "keep_aspect": True}, "pool compares images of all categories"),
-    ],
-)
-def test_what_does_not_go_with_a_look_is_refused(root, changes, told):
-    with pytest.raises(BadRequest, match=told):
-        Evaluation(Network(), settings(root, **changes), 0, CPU)
-
-
 def test_a_speck_on_a_normal_image_is_no_anomaly_where_the_top_counts(root):
     path = root / "plate" / "test" / "good" / "000.png"
     image = cv2.imread(str(path))

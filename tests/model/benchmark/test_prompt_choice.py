@@ -80,7 +80,7 @@ def test_without_a_published_list_there_are_no_matches(tmp_path):
     assert read_top_list(tmp_path, category(3)) is None
 
 
-@pytest.mark.parametrize("line", ["{not json", "[1]"])
+@pytest.mark.parametrize("line", ["{not json", "[1]", '["ab"]', "[]", '"ab"'])
 def test_a_line_that_is_no_match_is_named(tmp_path, line):
     (tmp_path / "test-train-top10_pairs.json").write_text(f"\n{line}\n")
     with pytest.raises(BadRequest, match=r"pairs\.json, line 2: wanted \{query: \[normal image, \.\.\]\}, found"):
