@@ -53,7 +53,8 @@ def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake
             other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
             if other:
                 raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
-            return _from_record(sources, Visible.model_validate(attributes["parameters"]["visible"]), _photographs())
+            visible = Visible.model_validate(attributes["parameters"]["visible"])
+            return _from_record(sources, visible, _photographs(sources.index))
         return _from_seed(_inpaint_task(attributes, index, scratch), Index(index), attributes)
     except BadRequest as error:
         raise NotCheckedError(str(error)) from None
@@ -64,13 +65,13 @@ def _sources(index: Path, inpainted: Path) -> Sources:
     return Sources(index, inpainted)
 
 
-def _photographs() -> Path | None:
-    """The folder of photographs that params.yaml names, if it is at hand."""
+def _photographs(index: Index) -> Path | None:
+    """The folder of photographs that params.yaml names, if it is at hand and the one that was indexed."""
     try:
         folder = Path(load(InpaintParams).data.images)
     except BadRequest:
         return None
-    return folder if folder.is_dir() else None
+    return folder if (folder / index.image(0).file).is_file() else None
 
 
 def _from_record(sources: Sources, visible: Visible, photographs: Path | None) -> Remake:

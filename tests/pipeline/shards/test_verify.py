@@ -50,6 +50,16 @@ def test_originals_of_other_photographs_are_found_though_every_record_makes_its_
         verify("all", copied.pairs)
 
 
+def test_photographs_of_another_source_are_held_against_nothing(copied, capsys):
+    (copied.root / "other").mkdir()
+    other = copied.params.model_dump() | {"data": copied.params.data.model_dump() | {"images": "other"}}
+    (copied.root / "params.yaml").write_text(yaml.safe_dump(other))
+
+    assert verify("all", copied.root / "pairs") == 0
+
+    assert "made again to the byte" in capsys.readouterr().err
+
+
 def flip(path: Path, at: float) -> None:
     data = bytearray(path.read_bytes())
     data[int(at * (len(data) - 1))] ^= 1
