@@ -28,8 +28,10 @@ from pipeline.shards import (
     open_shard,
     shelf_name,
 )
-from pipeline.source import Index, read_indexed_image, resize
+from pipeline.source import ImageRow, Index, content_hash, read_indexed_image, resize
+from pipeline.spread import spread
 
+ASKED = 8  # photographs, whether a folder is the one that was indexed: others may bear the same names
 ONE_LEVEL = 1  # by which a network's pixels may follow the make-up of its batches
 FINGERPRINT = "0" * 64  # of what is made only to be looked at
 
@@ -66,12 +68,18 @@ def _sources(index: Path, inpainted: Path) -> Sources:
 
 
 def _photographs(index: Index) -> Path | None:
-    """The folder of photographs that params.yaml names, if it is at hand and the one that was indexed."""
+    """The folder of photographs that params.yaml names, if it is at hand and holds any of some that were indexed."""
     try:
         folder = Path(load(InpaintParams).data.images)
     except BadRequest:
         return None
-    return folder if (folder / index.image(0).file).is_file() else None
+    some = (index.image(row) for row in spread(len(index), ASKED))
+    return folder if any(_is_indexed(folder, row) for row in some) else None
+
+
+def _is_indexed(folder: Path, row: ImageRow) -> bool:
+    path = folder / row.file
+    return path.is_file() and content_hash(path.read_bytes()) == row.sha256
 
 
 def _from_record(sources: Sources, visible: Visible, photographs: Path | None) -> Remake:

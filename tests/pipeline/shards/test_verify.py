@@ -51,7 +51,9 @@ def test_originals_of_other_photographs_are_found_though_every_record_makes_its_
 
 
 def test_photographs_of_another_source_are_held_against_nothing(copied, capsys):
-    (copied.root / "other").mkdir()
+    shutil.copytree(copied.params.data.images, copied.root / "other")
+    for path in (copied.root / "other").iterdir():  # of the same names
+        path.write_bytes(path.read_bytes() + b"\0")
     other = copied.params.model_dump() | {"data": copied.params.data.model_dump() | {"images": "other"}}
     (copied.root / "params.yaml").write_text(yaml.safe_dump(other))
 
