@@ -10,9 +10,9 @@ from torch.utils.data import default_collate
 from configs.evaluate import Evaluate
 from configs.train import Augment
 from model.benchmark.baselines import baselines
-from model.benchmark.evaluate_pairs import evaluate_pairs
 from model.benchmark.evaluation import NETWORK, Evaluation
 from model.benchmark.methods import Once, network_method
+from model.benchmark.pair_scores import score_pairs
 from model.metauas.network import MetaUAS
 from model.pairs import PairDataset
 from model.training.validate import false_positives
@@ -48,7 +48,7 @@ def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: in
     encode = Once(model.encode)
     methods = {NETWORK: network_method(model, encode), **baselines(encode)}
     views = Augment.model_validate(augment)
-    rows = evaluate_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
+    rows = score_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}
 
 

@@ -8,7 +8,7 @@ from configs.errors import run
 from configs.evaluate import EvaluateParams
 from configs.section import load
 from model.benchmark import NETWORK, Evaluation, network_method
-from model.benchmark.evaluate_pairs import evaluate_pairs, pair_sheet
+from model.benchmark.pair_scores import pair_sheet, score_pairs
 from model.metauas import MetaUAS
 from model.pairs import PairDataset
 from model.report import in_short, write_report
@@ -34,7 +34,7 @@ def main() -> None:
     height, width = dataset[0]["mask"].shape
     outcome.notes.append(f"Val pairs at {width} x {height} px, as they are stored.")
     for set_name, augment in (("val_warped", params.train.augment), ("val_aligned", None)):
-        outcome.rows += evaluate_pairs(methods, dataset, set_name, augment, seed, settings.batch_size, device)
+        outcome.rows += score_pairs(methods, dataset, set_name, augment, seed, settings.batch_size, device)
         outcome.sheets[set_name] = pair_sheet(methods[NETWORK], dataset, augment, seed, settings.sheet_rows, device)
     write_report(outcome, REPORTS / "metrics.json", REPORTS, f"{CHECKPOINT} on {settings.root}")
     print(

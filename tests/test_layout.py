@@ -59,7 +59,7 @@ OF_PIPELINE_FOR_MODEL = {
     "pipeline.spread",
 }
 # Modules that a room's door leaves out, for what they would bring along; they are named whole.
-SIDE_DOORS = {"model.benchmark.evaluate_pairs": "pairs and shards, which a benchmark of images does without"}
+SIDE_DOORS = {"model.benchmark.pair_scores": "pairs and shards, which a benchmark of images does without"}
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ALWAYS_RUN = {name for name, stage in STAGES.items() if stage.get("always_changed")}
 DOORS = sorted(

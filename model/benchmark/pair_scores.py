@@ -38,7 +38,7 @@ def pair_batches(
 
 
 @torch.inference_mode()
-def evaluate_pairs(
+def score_pairs(
     methods: Mapping[str, Method],
     dataset: PairDataset,
     set_name: str,

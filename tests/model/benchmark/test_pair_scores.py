@@ -6,7 +6,7 @@ import torch
 
 from configs.train import Augment
 from model.benchmark.baselines import pixel_difference
-from model.benchmark.evaluate_pairs import evaluate_pairs, pair_batches, pair_sheet
+from model.benchmark.pair_scores import pair_batches, pair_sheet, score_pairs
 from model.scores.metrics import score
 from model.scores.results import ALL
 from pipeline.shards.format import THE_ORIGINAL
@@ -41,7 +41,7 @@ class Pairs:
 
 def evaluate(augment=None, count=9, batch_size=4):
     methods = {"pixel_difference": pixel_difference}
-    return evaluate_pairs(methods, Pairs(count), "val", augment, 7, batch_size, CPU)
+    return score_pairs(methods, Pairs(count), "val", augment, 7, batch_size, CPU)
 
 
 def test_a_method_that_sees_the_change_scores_one_on_aligned_pairs():
