@@ -10,11 +10,12 @@ from torch.utils.data import default_collate
 from configs.evaluate import Evaluate
 from configs.train import Augment
 from model.benchmark.baselines import baselines
-from model.benchmark.evaluation import NETWORK, Evaluation
+from model.benchmark.evaluation import Evaluation
 from model.benchmark.methods import Once, network_method
 from model.benchmark.pair_scores import score_pairs
 from model.metauas.network import MetaUAS
 from model.pairs import PairDataset
+from model.systems import Network
 from model.training.validate import false_positives
 
 BATCH = 16
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def benchmark_scores(
-    model: MetaUAS, section: Mapping[str, Any], root: str | Path, seed: int, size_px: int | None = None
+    model: Network, section: Mapping[str, Any], root: str | Path, seed: int, size_px: int | None = None
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Scores by category, "mean" among them, and method: means over the prompts.
 
@@ -46,7 +47,7 @@ def benchmark_scores(
 def val_scores(model: MetaUAS, pairs: Path, augment: Mapping[str, Any], seed: int) -> dict[str, dict[str, float]]:
     """Pixel AP by method and by kind of change, under the views of validation."""
     encode = Once(model.encode)
-    methods = {NETWORK: network_method(model, encode), **baselines(encode)}
+    methods = {"metauas": network_method(model, encode), **baselines(encode)}
     views = Augment.model_validate(augment)
     rows = score_pairs(methods, PairDataset(pairs, "val"), "val", views, seed, BATCH, CPU)
     return {method: {row.category: row.scores.p_ap for row in rows if row.method == method} for method in methods}

@@ -42,14 +42,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.held_out import benchmark_scores, false_positive_rates, val_scores
-from configs.everything import Everything
-from configs.section import load
-from model.benchmark.evaluation import NETWORK
+from configs.everything import load_everything
+from model.benchmark.baselines import BASELINES
 from model.metauas.network import MetaUAS
 from model.scores.results import MEAN
+from model.systems import open_network
 from pipeline.shards.provenance import ROOT
 
-KINDS = ("all", "inpaint", "paste", "local")
+KINDS = ("all", "inpaint", "paste", "local", "cutpaste")
 SCORES = ("I-AUROC", "P-AP")
 BY_CATEGORY = (*SCORES, "AUPRO")
 LOOKS = ("protocol", "keep_aspect", "scales", "image_score", "limit", "shots", "shots_mean")  # that change a score
@@ -110,7 +110,7 @@ def train(folder: Path, params: Mapping[str, Any], pairs: Path) -> float:
     if not link.is_symlink():
         link.symlink_to(pairs.resolve())
     (folder / "params.yaml").write_text(yaml.safe_dump(dict(params), sort_keys=False))
-    load(Everything, folder / "params.yaml")
+    load_everything(folder / "params.yaml")
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with (folder / "log.txt").open("a") as log:
         done = subprocess.run(
@@ -121,8 +121,8 @@ def train(folder: Path, params: Mapping[str, Any], pairs: Path) -> float:
     return float(re.findall(r"^train: ([0-9.]+) pairs/s", (folder / "log.txt").read_text(), re.MULTILINE)[-1])
 
 
-def history(folder: Path) -> list[dict[str, float]]:
-    content = torch.load(folder / "models" / "metauas" / "last.ckpt", map_location="cpu", weights_only=True)
+def history(folder: Path, system: str) -> list[dict[str, float]]:
+    content = torch.load(folder / "models" / system / "last.ckpt", map_location="cpu", weights_only=True)
     return list(content["progress"]["history"])
 
 
@@ -142,7 +142,8 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
     pairs = Path(changes.pop("pairs", options.pairs))
     own = changed(params, changes | {"seed": seed})
     folder = options.out / name / f"seed_{seed}"
-    best, kept = folder / "models" / "metauas" / "best.ckpt", folder / "scores.json"
+    system = params["model"]["system"]
+    best, kept = folder / "models" / system / "best.ckpt", folder / "scores.json"
     looks = {key: params["evaluate"][key] for key in LOOKS}
     if kept.exists():
         result = dict(json.loads(kept.read_text()))
@@ -151,23 +152,30 @@ def learned(options: argparse.Namespace, params: dict[str, Any], words: Sequence
     else:
         count = options.max_pairs or budget(options.out / name, own, pairs, options.minutes, options.probe_pairs)
         rate = train(folder, changed(own, {"train.max_pairs": count, "train.epochs": PATIENCE_EPOCHS}), pairs)
-        network = MetaUAS.from_checkpoint(best)
-        views = params["train"]["augment"]  # not the variant's, so that all are asked the same
-        result = {
-            "pairs": count,
-            "pairs_per_s": rate,
-            "unchanged": false_positive_rates(network, options.pairs, views, seed),
-            "val": val_scores(network, options.pairs, views, seed),
-            "benchmarks": {},
-            "looks": looks,
-        }
+        result = {"pairs": count, "pairs_per_s": rate, "benchmarks": {}, "looks": looks}
+        result |= on_val_pairs(best, options.pairs, params, seed, history(folder, system))
     for benchmark in options.benchmark:
         if benchmark.name not in result["benchmarks"]:
-            network, section = MetaUAS.from_checkpoint(best), params["evaluate"]
+            network, section = open_network(best), params["evaluate"]
             scores = benchmark_scores(network, section, benchmark.root, seed, benchmark.size_px)
             result["benchmarks"][benchmark.name] = scores
     kept.write_text(json.dumps(result, indent=1))
     return result
+
+
+def on_val_pairs(
+    best: Path, pairs: Path, params: Mapping[str, Any], seed: int, points: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
+    """What a network finds on the val pairs, and where there is nothing; of OneNIP what its best epoch found."""
+    network, views = open_network(best), params["train"]["augment"]  # not the variant's, so that all are asked the same
+    if isinstance(network, MetaUAS):
+        found = false_positive_rates(network, pairs, views, seed)
+        return {"unchanged": found, "val": val_scores(network, pairs, views, seed)}
+    point = max(points, key=lambda one: one["val/pixel_ap/all"])
+    prefix = "val/pixel_ap/"
+    val = {name.removeprefix(prefix): value for name, value in point.items() if name.startswith(prefix)}
+    unchanged = {of: point.get(f"val/unchanged/{of}", math.nan) for of in ("images", "pixels")}
+    return {"unchanged": unchanged, "val": {"onenip": val}}
 
 
 @dataclass(frozen=True)
@@ -177,17 +185,17 @@ class Line:
     name: str
     seed: str  # or "mean", "sd"
     result: Mapping[str, Any]
-    method: str = NETWORK
+    method: str
 
     def cells(self, benchmarks: Sequence[str]) -> list[str]:
         """Its figures in the order of `HEADINGS`, then those of each benchmark."""
         result = self.result
-        val = result["val"][self.method]
+        val = result["val"].get(self.method, {})
         figures = [val.get(kind) for kind in KINDS]
-        figures += [result["unchanged"][of] if self.method == NETWORK else None for of in ("images", "pixels")]
+        figures += [result["unchanged"][of] if self.method not in BASELINES else None for of in ("images", "pixels")]
         figures += [result["benchmarks"][name][MEAN][self.method][score] for name in benchmarks for score in SCORES]
         budget = ["", "", ""]
-        if self.method == NETWORK and self.seed != "sd":  # a deviation of speeds says nothing of learning
+        if self.method not in BASELINES and self.seed != "sd":  # a deviation of speeds says nothing of learning
             minutes = result["pairs"] / result["pairs_per_s"] / 60
             budget = [f"{result['pairs']:.0f}", f"{result['pairs_per_s']:.1f}", f"{minutes:.1f}"]
         return [self.name, self.seed, *budget, *map(_number, figures)]
@@ -206,8 +214,9 @@ def show_categories(name: str, by_variant: Mapping[str, Sequence[Mapping[str, An
     """A benchmark by category: I-AUROC / P-AP / AUPRO of each variant, means over seeds, and of what is not trained."""
     results = {variant: [result["benchmarks"][name] for result in several] for variant, several in by_variant.items()}
     last = next(reversed(results.values()))
-    columns = {variant: (NETWORK, several) for variant, several in results.items()}
-    columns |= {method: (method, last) for method in last[0][MEAN] if method != NETWORK}
+    (network,) = set(last[0][MEAN]) - set(BASELINES)
+    columns = {variant: (network, several) for variant, several in results.items()}
+    columns |= {method: (method, last) for method in BASELINES if method in last[0][MEAN]}
     table = Table(title=f"{name}: {' / '.join(BY_CATEGORY)}, in percent")
     for heading in ("category", *columns):
         table.add_column(heading, justify="left" if heading == "category" else "right")
@@ -278,6 +287,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [benchmark.name for benchmark in options.benchmark]
     params = yaml.safe_load(options.params.read_text())
+    system = params["model"]["system"]
     lines: list[Line] = []
     runs = []
     by_variant: dict[str, list[dict[str, Any]]] = {}
@@ -286,14 +296,13 @@ def main() -> None:
         results = by_variant[name] = []
         for seed in options.seeds:
             results.append(learned(options, params, words, seed))
-            lines.append(Line(name, str(seed), results[-1]))
-            runs.append((name, results[-1]["pairs"], history(options.out / name / f"seed_{seed}")))
+            lines.append(Line(name, str(seed), results[-1], system))
+            runs.append((name, results[-1]["pairs"], history(options.out / name / f"seed_{seed}", system)))
             show(lines, names)
             draw(options.out / "curves.png", runs)
         if len(results) > 1:
-            lines += [Line(name, how, combined(results, by)) for how, by in (("mean", mean), ("sd", stdev))]
-    untrained = [method for method in results[0]["val"] if method != NETWORK]
-    lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in untrained]
+            lines += [Line(name, how, combined(results, by), system) for how, by in (("mean", mean), ("sd", stdev))]
+    lines += [Line(f"{method} (no training)", "", combined(results, mean), method) for method in BASELINES]
     show(lines, names)
     for name in names:
         show_categories(name, by_variant)

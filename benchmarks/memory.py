@@ -65,7 +65,7 @@ def parameters(args: argparse.Namespace, per_shard: int) -> Everything:
 
 def measure(params: Everything, work: Path) -> list[tuple[str, int, float]]:
     annotations = read_annotations(Path(params.data.annotations))
-    places = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    places = choose_images(annotations.groups, params.index.images, params.index.val_share, params.seed)
     write_index(work / "index", build_index(annotations, Path(params.data.images), places, 0.1))
     task, jobs = plan_inpainted(params, work / "shelf", work / "index")
     entries, inpaint_mb = run_and_weigh(partial(build_inpainted_shard, task=task), jobs)

@@ -2,15 +2,15 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from configs.section import Count, Params, Section, Size
-from configs.train import Train
+from configs.train import Augment
 
 Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
 Protocol = Literal["exact", "paper"]
-Variant = Literal["one", "best", "best+clip", "pool"]
-ImageScore = Literal["max", "top"]
+Variant = Literal["one", "each", "best", "best+clip", "pool"]
+ImageScore = Literal["max", "top", "pooled"]
 
 
 class Evaluate(Section):
@@ -38,18 +38,25 @@ class Evaluate(Section):
 
     @model_validator(mode="after")
     def _looks_as_its_protocol(self) -> Self:
-        if self.protocol == "paper" and (self.keep_aspect or self.scales != [1.0] or self.image_score != "max"):
+        if self.protocol == "paper" and (self.keep_aspect or self.scales != [1.0] or self.image_score == "top"):
             raise ValueError(
-                "protocol paper stretches every image to one square, looks once and takes the highest pixel; set"
-                " keep_aspect to false, scales to [1.0] and image_score to max, or take protocol exact"
+                "protocol paper stretches every image to one square, looks once and takes the highest pixel (OneNIP: a"
+                " pooled one); set keep_aspect to false, scales to [1.0] and image_score to max or pooled, or take"
+                " protocol exact"
             )
         if self.keep_aspect and "pool" in self.variants:
             raise ValueError("variant pool compares images of all categories; set keep_aspect to false")
         return self
 
 
-class EvaluateParams(Params):
-    """What stage `evaluate` reads; of `train` the augmentation, with which val pairs are warped."""
+class _Augmented(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    train: Train
+    augment: Augment | None
+
+
+class EvaluateParams(Params):
+    """What stage `evaluate` reads; of `train` the augmentation, with which val pairs are warped, if there is one."""
+
+    train: _Augmented
     evaluate: Evaluate

@@ -1,21 +1,23 @@
 """The whole of params.yaml in one schema."""
 
+from pathlib import Path
+
 from configs.cluster import Cluster
 from configs.evaluate import Evaluate
 from configs.index import Data, Index
 from configs.inpaint import Inpaint
-from configs.model import Model
+from configs.model import Model, OneNIPModel, SystemParams
 from configs.parts import Parts
 from configs.quality import Quality
 from configs.scenes import Scenes
-from configs.section import Params, Size
+from configs.section import Params, Size, load
 from configs.synth import Synth
-from configs.train import Train
+from configs.train import OneNIPTrain, Train
 from configs.visible import Visible
 
 
-class Everything(Params):
-    """Every parameter; the stages read parts of it."""
+class Common(Params):
+    """What all systems share."""
 
     size_px: Size
     data: Data
@@ -27,6 +29,24 @@ class Everything(Params):
     inpaint: Inpaint
     synth: Synth
     quality: Quality
+    evaluate: Evaluate
+
+
+class Everything(Common):
+    """Every parameter of MetaUAS; the stages read parts of it."""
+
     model: Model
     train: Train
-    evaluate: Evaluate
+
+
+class OneNIPEverything(Common):
+    """Every parameter of OneNIP."""
+
+    model: OneNIPModel
+    train: OneNIPTrain
+
+
+def load_everything(path: str | Path = "params.yaml") -> Everything | OneNIPEverything:
+    """Read and check a whole params file; raises as `load`."""
+    system = load(SystemParams, path).model.system
+    return load(Everything, path) if system == "metauas" else load(OneNIPEverything, path)

@@ -1,11 +1,12 @@
-"""Parameters of the network."""
+"""Parameters of the networks: section `model` is one system's, which `model.system` names."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from configs.section import Count, Section
+from configs.section import Count, Params, Section, Share
 
+System = Literal["metauas", "onenip"]
 Strategy = Literal["soft", "hard", "none"]
 Similarity = Literal["dot", "scaled", "cosine"]
 Levels = Literal[3, 4]
@@ -22,11 +23,29 @@ PIP_WEIGHTS = {
 }
 
 
-class Model(Section):
-    """The network (paper, section 3.2); its ablations (Table 3) are one parameter each."""
+class Encoded(Section):
+    """What every network has: an encoder, and where its weights come from."""
 
     encoder: str
     weights: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the network is built with."""
+        return self.model_dump(exclude={"system"})
+
+    @model_validator(mode="after")
+    def _weights_are_of_the_encoder(self) -> Self:
+        architecture, _ = PIP_WEIGHTS.get(self.weights, (self.encoder, ""))
+        if self.encoder.partition(".")[0] != architecture.partition(".")[0]:
+            raise ValueError(f"weights {self.weights} are of {architecture}, but encoder is {self.encoder}")
+        return self
+
+
+class Model(Encoded):
+    """MetaUAS (paper, section 3.2); its ablations (Table 3) are one parameter each."""
+
+    system: Literal["metauas"]
     freeze_encoder: bool
     alignment: Strategy
     similarity: Similarity
@@ -35,9 +54,27 @@ class Model(Section):
     decoder: Decoder
     decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=5)]
 
-    @model_validator(mode="after")
-    def _weights_are_of_the_encoder(self) -> Self:
-        architecture, _ = PIP_WEIGHTS.get(self.weights, (self.encoder, ""))
-        if self.encoder.partition(".")[0] != architecture.partition(".")[0]:
-            raise ValueError(f"weights {self.weights} are of {architecture}, but encoder is {self.encoder}")
-        return self
+
+class OneNIPModel(Encoded):
+    """OneNIP (Gao, ECCV 2024, section 3); of its ablations (Table 4) those of the network."""
+
+    system: Literal["onenip"]
+    prompt: Prompt
+    decoder: Bidirectional
+    refiner: bool
+    encoder_layers: Count
+    decoder_layers: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    alpha: Share
+
+
+class _OfSystem(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    system: System
+
+
+class SystemParams(Params):
+    """Which system the parameters are of: which of the classes the rest is read with."""
+
+    model: _OfSystem

@@ -1,8 +1,8 @@
 """Parameters of stage `synth`."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.cluster import Cluster
 from configs.section import Chance, Count, Params, PositiveRange, Section, Share, ShareRange
@@ -13,9 +13,18 @@ class Local(Section):
     """Perlin local changes (paper, section 3.3; DRAEM)."""
 
     textures: Count
+    texture_folder: str | None
+    min_scale_log2: Annotated[int, Field(ge=0, le=6)]
     max_scale_log2: Annotated[int, Field(ge=0, le=6)]
+    rotate_deg: Annotated[float, Field(ge=0, le=180)]
     threshold: Annotated[float, Field(ge=0, lt=1)]
     texture_weight: ShareRange
+
+    @model_validator(mode="after")
+    def _scales_are_ordered(self) -> Self:
+        if self.min_scale_log2 > self.max_scale_log2:
+            raise ValueError(f"min_scale_log2 {self.min_scale_log2} is above max_scale_log2 {self.max_scale_log2}")
+        return self
 
 
 class Paste(Section):
@@ -55,6 +64,7 @@ class Synth(Section):
     paste_prob: Chance
     unchanged_prob: Chance
     defect_prob: Chance
+    cutpaste_prob: Chance
     defects: dict[str, Annotated[float, Field(ge=0)]]
     ground_prob: Chance
     variation_prob: Chance

@@ -25,16 +25,17 @@ from configs.errors import BadRequest, run
 from configs.evaluate import Evaluate, ImageScore, Layout, Protocol, Variant
 from model.benchmark import Evaluation
 from model.inference import open_device
-from model.metauas import MetaUAS
 from model.report import in_short, write_report
+from model.systems import open_network
 
 LISTS = (
     "folder of the published train.json, test.json and best matches, to check against and to use; real-iad: of its"
     " <category>.json, such as ROOT/realiad_jsons/realiad_jsons_sv for single views"
 )
 VARIANTS = (
-    "one: a prompt a category (MetaUAS); best: each query's best match (MetaUAS*); best+clip: with CLIP's visual prior"
-    " (MetaUAS*+); pool: the best match of all categories' prompts, the category not told (one)"
+    "one: a prompt a category (MetaUAS); each: a drawn one for each query (OneNIP); best: each query's best match"
+    " (MetaUAS*); best+clip: with CLIP's visual prior (MetaUAS*+); pool: the best match of all categories' prompts, the"
+    " category not told (one)"
 )
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     args = _arguments()
     settings = _settings(args)
     device = open_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = MetaUAS.from_checkpoint(args.checkpoint).to(device)
+    model = open_network(args.checkpoint).to(device)
     outcome = Evaluation(model, settings, args.seed, device).run()
     folder = args.out.with_suffix("")
     write_report(outcome, args.out, folder, f"{args.checkpoint} on {args.root}")
@@ -56,7 +57,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m model.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, type=Path, help="of this project's training")
+    add("--checkpoint", required=True, type=Path, help="of this project's training, or published")
     add("--layout", default="mvtec", choices=get_args(Layout), help="how the benchmark lies on the disk (mvtec)")
     add("--root", required=True, help="folder of the benchmark, or of one category")
     add("--lists", help=LISTS)
@@ -75,7 +76,7 @@ def _arguments() -> argparse.Namespace:
         "--image-score",
         default="max",
         choices=get_args(ImageScore),
-        help="highest pixel, or mean of the top 0.2 %% (max)",
+        help="highest pixel, mean of the top 0.2 %%, or highest mean of 16 x 16 px (max)",
     )
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")

@@ -4,9 +4,11 @@
     python -m model.predict --checkpoint metauas.onnx --prompt normal.png --query 'line/*.png' --out heat --npy --json
 
 `--prompt` and `--query` take files, folders and globs; a name that exists is taken as it is, whatever brackets are in
-it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does. For one
+it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does (by pixel
+areas for a OneNIP, as its pairs were). For one
 query --out may be a file; otherwise it is a folder, in which maps lie as the queries do below their common folder. A
-heat map's colours run from 0 to 1, the probability of a change.
+heat map's colours run from 0 to 1, the probability of a change; of a OneNIP, 1 is twice the scale that normal images
+set.
 
 A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
 end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
@@ -29,31 +31,35 @@ import numpy.typing as npt
 from configs.errors import BadRequest, Failure, run
 from configs.evaluate import ImageScore
 from model.images import read_image
-from model.inference import Predictor, Speed, Together, View, find_images, name_outputs, open_engine, stretch, to_batch
+from model.inference import Engine, Speed, Together, View, find_images, name_outputs, open_engine, stretch, to_batch
 from model.scores import image_scores
 from pipeline.arrays import Image
 from pipeline.progress import track
 
 Map = npt.NDArray[np.float32]
 OVERLAY_OPACITY = 0.5
+SCORES = {
+    "max": "highest pixel of the map",
+    "top": "mean of the highest 0.2 % of the smoothed map",
+    "pooled": "highest mean of 16 x 16 px of the map",
+}
 NAMED_FAILURES = 3  # in a line; the rest are counted
 
 
 def predict(
-    compare: Predictor, paths: Sequence[Path], size: tuple[int, int], batch_size: int, *, own_size: bool = False
+    engine: Engine, paths: Sequence[Path], batch_size: int, *, own_size: bool = False
 ) -> Iterator[tuple[Path, tuple[Image, Map] | Failure]]:
     """Yield each query's path with its image and map, float32 in [0, 1], or with why there is none, in order.
 
     Args:
-        compare: of `torch_compare` or `onnx_compare`.
+        engine: of `open_engine`.
         paths: of the queries.
-        size: (H, W) at which they are compared.
         batch_size: queries at a time.
-        own_size: maps are stretched to their image's own size; otherwise image and map are of `size`.
+        own_size: maps are stretched to their image's own size; otherwise image and map are of the engine's.
     """
     for start in range(0, len(paths), batch_size):
         some = [(path, _read(path)) for path in paths[start : start + batch_size]]
-        maps = _maps(compare, [image for _, image in some if not isinstance(image, Failure)], size, own_size=own_size)
+        maps = _maps(engine, [image for _, image in some if not isinstance(image, Failure)], own_size=own_size)
         for path, image in some:
             found = image if isinstance(image, Failure) else next(maps)
             yield path, found or Failure(f"{path}: the anomaly map holds NaN or infinity; wanted numbers")
@@ -78,13 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
     view = View(args.size, args.keep_aspect, tuple(args.scales))
-    compare, size = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size)
-    results = predict(compare, queries, size, args.batch_size, own_size=args.own_size)
+    engine = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size)
+    results = predict(engine, queries, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
     scores, failed = _write_maps(zip(track(results, "predict", len(queries)), outputs, strict=True), lines, args)
     if lines:
-        said = {"size": list(size), "prompts": [str(path) for path in prompts], "queries": scores, "failed": failed}
+        said = {
+            "size": list(engine.size),
+            "prompts": [str(path) for path in prompts],
+            "queries": scores,
+            "failed": failed,
+        }
         _write(folder / "scores.json", (json.dumps(said, indent=1) + "\n").encode())
         lines.unlink(missing_ok=True)
     if failed:
@@ -92,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
         raise Failure(f"predict: {len(failed)} of {len(queries)} queries have no map: {named}{more}")
     if len(queries) == 1:
-        what = "largest probability of a change" if args.score == "max" else "mean probability of its top 0.2 %"
-        print(f"score {next(iter(scores.values()))['score']:.4f} ({what})")
+        print(f"score {next(iter(scores.values()))['score']:.4f} ({SCORES[args.score]})")
     return 0
 
 
@@ -122,7 +132,8 @@ def _parser() -> argparse.ArgumentParser:
         "--score",
         choices=get_args(ImageScore),
         default="max",
-        help="of an image: its highest pixel (default), or the mean of the top 0.2 %% of its smoothed map",
+        help="of an image: its highest pixel (default), the mean of the top 0.2 %% of its smoothed map, or its highest"
+        " mean of 16 x 16 px (as OneNIP's code)",
     )
     parser.add_argument(
         "--together",
@@ -150,14 +161,12 @@ def _read(path: Path) -> Image | Failure:
         return failure
 
 
-def _maps(
-    compare: Predictor, images: Sequence[Image], size: tuple[int, int], *, own_size: bool
-) -> Iterator[tuple[Image, Map] | None]:
+def _maps(engine: Engine, images: Sequence[Image], *, own_size: bool) -> Iterator[tuple[Image, Map] | None]:
     """Each image with its map, or None where that is no number."""
     if not images:
         return
-    batch = to_batch(images, size)
-    for image, stretched, found in zip(images, batch, compare(batch).float(), strict=True):
+    batch = to_batch(images, engine.size, engine.how)
+    for image, stretched, found in zip(images, batch, engine.compare(batch).float(), strict=True):
         if not found.isfinite().all():
             yield None
         elif own_size:

@@ -5,14 +5,17 @@ from pathlib import Path
 from configs.errors import run
 from configs.index import IndexParams
 from configs.section import load
-from pipeline.source import build_index, choose_images, read_annotations, write_index
+from pipeline.source import build_index, choose_images, read_annotations, read_categories, write_index
 
 
 def main() -> None:
     """Choose the images and their split, check each, and write the index."""
     params = load(IndexParams)
-    annotations = read_annotations(Path(params.data.annotations))
-    places = choose_images(sorted(annotations.images), params.index.images, params.index.val_share, params.seed)
+    categories = params.data.layout == "categories"
+    annotations = (
+        read_categories(Path(params.data.images)) if categories else read_annotations(Path(params.data.annotations))
+    )
+    places = choose_images(annotations.groups, params.index.images, params.index.val_share, params.seed)
     found = build_index(annotations, Path(params.data.images), places, params.index.max_unreadable_share)
     summary = write_index(Path("data/index"), found)
     print(
@@ -20,6 +23,9 @@ def main() -> None:
         f"{summary['instances']} instances; skipped {len(found.skipped)} images, {found.refused.total()} instances; "
         f"{len(found.repeated)} files stand more than once, {len(found.alike)} groups of photographs look alike"
     )
+    if categories:
+        counts = (f"{group} {sum(own.values())}" for group, own in summary["groups"].items())
+        print(f"index: normal images of {len(summary['groups'])} categories: {', '.join(counts)}")
 
 
 if __name__ == "__main__":

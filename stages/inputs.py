@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadRequest, run
-from configs.everything import Everything
+from configs.everything import load_everything
 from configs.model import PIP_WEIGHTS
-from configs.section import load
 from pipeline.changes import LAMA_LIBRARIES, check_defects
 from pipeline.linked import keep
 from pipeline.shards import LIBRARIES, adopt
@@ -25,18 +24,19 @@ NOTES = Path("data/inputs")
 WORK = Path(".work")
 # As in `model.training`, whose import would take longer than all else that is done here.
 TRAINING_LIBRARIES = ("torch", "timm", "kornia", "numpy")
-TRAINING = {"model": Path("models/metauas"), "pictures": Path("reports/train/pictures")}
+MODELS, PICTURES = Path("models"), Path("reports/train/pictures")
+TEXTURES = "synth.local.texture_folder"
+LISTS, EVERYTHING = "*.json", "**/*"  # what counts of a folder: of the published lists, and of textures
 SHARDS = {"inpaint": Path("data/inpainted"), "synth": Path("data/pairs")}
-LISTS = "*.json"  # of a folder of the published lists
 
 
 def main() -> None:
     """Note what each stage takes that DVC does not see, and say what has changed."""
-    params = load(Everything)
+    params = load_everything()
     check_defects(params.synth)  # which nothing else asks before the dear step
     for stage, root in SHARDS.items():
         adopt(root, WORK / "shards" / stage)
-    _keep_training()
+    _keep_training(params.model.system)
     lama = params.inpaint.filler == "lama"
     evaluate, weights = params.evaluate, params.model.weights
     wanted: dict[str, tuple[tuple[str, ...], dict[str, str | None]]] = {
@@ -44,7 +44,7 @@ def main() -> None:
             (*LIBRARIES, *(LAMA_LIBRARIES if lama else ())),
             {"inpaint.lama_weights": (params.inpaint.lama_weights or os.environ.get("LAMA_MODEL")) if lama else None},
         ),
-        "synth": (LIBRARIES, {}),
+        "synth": (LIBRARIES, {TEXTURES: params.synth.local.texture_folder}),
         "train": (
             (*TRAINING_LIBRARIES, *([PIP_WEIGHTS[weights][1]] if weights in PIP_WEIGHTS else ())),
             {"model.weights": weights},
@@ -62,19 +62,24 @@ def main() -> None:
     for stage, (libraries, files) in wanted.items():
         note = {
             "libraries": {library: _version(library) for library in sorted(libraries)},
-            "files": {parameter: _digest(name) for parameter, name in files.items() if name},
+            "files": {
+                parameter: _digest(name, EVERYTHING if parameter == TEXTURES else LISTS)
+                for parameter, name in files.items()
+                if name
+            },
         }
         path = NOTES / f"{stage}.json"
         _tell(stage, json.loads(path.read_text()) if path.is_file() else note, note)
         path.write_text(json.dumps(note, indent=1) + "\n")
 
 
-def _keep_training() -> None:
-    run = TRAINING["model"] / "run.json"
+def _keep_training(system: str) -> None:
+    model = MODELS / system
+    run = model / "run.json"
     if run.is_file():
         folder = WORK / "trainings" / json.loads(run.read_text())["name"]
-        for name, shown in TRAINING.items():
-            keep(shown, folder / name)
+        keep(model, folder / "model")
+        keep(PICTURES, folder / "pictures")
 
 
 def _version(library: str) -> str:
@@ -84,14 +89,15 @@ def _version(library: str) -> str:
         raise BadRequest(f"{library} is not installed; run `pip install {library}`") from None
 
 
-def _digest(name: str) -> str:
-    """Hexadecimal sha256 of a file, or of the lists in a folder; "" for what is no path here, such as `none`."""
+def _digest(name: str, pattern: str) -> str:
+    """Hexadecimal sha256 of a file, or of what a folder has of `pattern`; "" for what is no path, such as `none`."""
     path = Path(name)
-    files = sorted(path.glob(LISTS)) if path.is_dir() else [path] if path.is_file() else []
+    files = [file for file in (sorted(path.glob(pattern)) if path.is_dir() else [path]) if file.is_file()]
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as stream:
-            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
+            inside = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            digest.update(f"{inside} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest() if files else ""
 
 

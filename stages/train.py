@@ -1,24 +1,28 @@
-"""DVC stage `train`: data/pairs -> models/metauas, reports/train.  Run: dvc repro train."""
+"""DVC stage `train`: data/pairs -> models/<system>, reports/train.  Run: dvc repro train."""
 
 from pathlib import Path
 
 from configs.errors import run
+from configs.model import SystemParams
 from configs.section import load
-from configs.train import TrainParams
-from model.training import NOT_OF_THE_RESULT, Places, train
+from configs.train import OneNIPTrainParams, TrainParams
+from model.training import NOT_OF_THE_RESULT, Places, train_metauas, train_onenip
 from pipeline.shards import code_digest
-
-PLACES = Places(
-    pairs=Path("data/pairs"),
-    runs=Path(".work/trainings"),
-    model=Path("models/metauas"),
-    curves=Path("reports/train"),
-)
 
 
 def main() -> None:
     """Train, or go on training, the network of params.yaml."""
-    train(load(TrainParams), PLACES, code_digest(train.__module__, NOT_OF_THE_RESULT))
+    system = load(SystemParams).model.system
+    places = Places(
+        pairs=Path("data/pairs"),
+        runs=Path(".work/trainings"),
+        model=Path("models") / system,
+        curves=Path("reports/train"),
+    )
+    if system == "metauas":
+        train_metauas(load(TrainParams), places, code_digest(train_metauas.__module__, NOT_OF_THE_RESULT))
+    else:
+        train_onenip(load(OneNIPTrainParams), places, code_digest(train_onenip.__module__, NOT_OF_THE_RESULT))
 
 
 if __name__ == "__main__":

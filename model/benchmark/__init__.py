@@ -1,12 +1,12 @@
 """A benchmark on disk to scores: which images, which prompts, which methods."""
 
+from model.benchmark.baselines import BASELINES
 from model.benchmark.cost import Cost
-from model.benchmark.evaluation import NETWORK, VARIANT_NAMES, Evaluation, Outcome
+from model.benchmark.evaluation import Evaluation, Outcome
 from model.benchmark.methods import network_method
 
 __all__ = [
-    "NETWORK",
-    "VARIANT_NAMES",
+    "BASELINES",
     "Cost",
     "Evaluation",
     "Outcome",

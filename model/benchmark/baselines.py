@@ -9,12 +9,13 @@ from torch import Tensor
 from model.benchmark.methods import Compare, Encode, Method
 from model.images import enlarge
 
+BASELINES = ("pixel_difference", "patchcore")  # their names in tables
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
 
 
 def baselines(encode: Encode) -> dict[str, Method]:
     """Both by name, in the order of tables; `encode` is the network's own."""
-    return {"pixel_difference": pixel_difference, "patchcore": patchcore(encode)}
+    return dict(zip(BASELINES, (pixel_difference, patchcore(encode)), strict=True))
 
 
 def pixel_difference(prompts: Tensor) -> Compare:

@@ -15,37 +15,39 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
-from model.benchmark.baselines import baselines
 from model.benchmark.cases import Case, best_and_worst, rate
 from model.benchmark.cost import Cost, measure_cost
 from model.benchmark.layouts import GOOD, Category, read_benchmark
-from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, network_method
+from model.benchmark.look import methods_of, size_of, variant_names
+from model.benchmark.methods import Method, averaged
+from model.benchmark.notes import flips, notes_on
 from model.benchmark.prior import visual_prior
-from model.benchmark.prompt_choice import Matcher, Prompts, by_prompts, draw_prompts, read_prompts, read_top_list
+from model.benchmark.prompt_choice import (
+    Matcher,
+    Prompts,
+    by_prompts,
+    draw_each,
+    draw_prompts,
+    read_prompts,
+    read_top_list,
+)
 from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
 from model.encoders import STRIDES, VisualPrior, read_visual_prior
-from model.images import fitted, read_image, shrink_by
+from model.images import fitted, read_image
 from model.kept_memory import keep_freed_memory
-from model.metauas import MetaUAS, PromptPool
+from model.metauas import PromptPool
+from model.onenip import OneNIP
 from model.pictures import Strip, take_turns, to_image
 from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, image_scores, over_categories, over_prompts
-from pipeline.arrays import height_width
+from model.systems import Network, system_of
 from pipeline.progress import track
 from pipeline.spread import spread
 
-NETWORK = "metauas"
-VARIANT_NAMES = {"one": NETWORK, "best": f"{NETWORK}*", "best+clip": f"{NETWORK}*+", "pool": f"{NETWORK} pool"}
 TIMED_BATCH = 8
-PROTOCOLS = {
-    "exact": "nearest masks, exact scores, AUPRO up to FPR 0.3",
-    "paper": "bilinear masks > 0, AUPRO by 200 thresholds, as the published evaluator but never flipped",
+SCALE = {  # where that of OneNIP's score maps comes from, by whether the protocol is the paper's
+    True: "The scale c of the refined map is made of the whole test set, as published: it knows the defects.",
+    False: "The checkpoint gives no scale c of the refined map; it is made of the benchmark's normal training images.",
 }
-PRIOR = (
-    "averaged with WinCLIP+'s visual prior (ViT-B-16-plus-240). The paper publishes no code for *+, so three things are"
-    " open: the weights are laion400m_e32 (e31 in the WinCLIP+ that it ran), images reach CLIP's 240 px bicubically"
-    " from the size above (there from the file's own), and an image's score is the highest pixel of the averaged map"
-    " (WinCLIP+ takes the mean of the prior's highest and a score by text)."
-)
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,21 @@ class Evaluation:
         Failure: the benchmark is incomplete.
     """
 
-    def __init__(self, model: MetaUAS, settings: Evaluate, seed: int, device: torch.device) -> None:
+    def __init__(self, model: Network, settings: Evaluate, seed: int, device: torch.device) -> None:
         self.model = model
+        self.name = system_of(model)
+        self.variant_names = variant_names(self.name)
         self.settings = settings
+        self.seed = seed
         self.device = device
-        self.size = _size(model, settings)
+        self.size = size_of(model, settings)
         found = read_benchmark(settings.layout, settings.root, settings.lists, max(self.size))
         self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
         self.categories = _chosen(found, settings)
         self.sizes = {category.name: self._size_of(category) for category in self.categories}
         self.drawn = _drawn(self.categories, settings, seed)
-        methods = _methods(model, settings)
-        self.network = methods.pop(NETWORK)
+        methods = methods_of(model, settings)
+        self.network = methods.pop(self.name)
         self.baselines = methods
         self.clip: VisualPrior | None = None
         if "best+clip" in settings.variants:
@@ -115,9 +120,18 @@ class Evaluation:
         """
         if self.settings.keep_memory:
             keep_freed_memory()
-        outcome = Outcome(VARIANT_NAMES[self.settings.variants[0]], self._notes(), self.whole)
+        notes = notes_on(self.model, self.settings, set(self.sizes.values()), self.categories, self.drawn)
+        outcome = Outcome(self.variant_names[self.settings.variants[0]], notes, self.whole)
         own = len({"best", "best+clip"} & set(self.settings.variants)) + len(self.pools)
+        own += len(self.drawn) if "each" in self.settings.variants else 0
         images = sum(len(category.queries) for category in self.categories)
+        with torch.inference_mode():
+            if self._wants_scale():
+                paper = self.settings.protocol == "paper"
+                outcome.notes.append(SCALE[paper])
+                count = images if paper else sum(len(category.normals) for category in self.categories)
+                for _ in track(self._calibrate(), "scale of the maps", count):
+                    pass
         for _ in track(self._steps(outcome), "evaluate images", images * (1 + own)):
             pass
         outcome.costs = self._costs()
@@ -130,7 +144,7 @@ class Evaluation:
         repeated: dict[tuple[str, int], list[Row]] = {}  # by method and repetition, a row for each category
         for category in self.categories:
             shared, own = self._runs(category)
-            runs = [*own, *shared] if outcome.network != NETWORK else [*shared, *own]
+            runs = [*shared, *own] if outcome.network == self.name else [*own, *shared]
             main = next(run for run in runs if run.name == outcome.network)
             found += yield from self._predict(category, shared, own, main)
             rows: dict[str, list[Row]] = {}
@@ -140,7 +154,7 @@ class Evaluation:
                 of_run.append(Row(BENCHMARK, category.name, run.name, len(category.queries), scores))
                 repeated.setdefault((run.name, len(of_run)), []).append(of_run[-1])
                 if self.settings.protocol == "paper":
-                    outcome.notes += _flips(of_run[-1], len(of_run))
+                    outcome.notes += flips(of_run[-1], len(of_run))
             outcome.rows += map(over_prompts, rows.values())
             first = {name: next(run.tally for run in runs if run.name == name) for name in rows}  # of several prompts
             outcome.curves.add(first, main.tally)
@@ -159,25 +173,29 @@ class Evaluation:
     def _runs(self, category: Category) -> tuple[list[Run], list[Run]]:
         """The runs whose prompts all queries share, and those in which each query has its own."""
         variants, shots = self.settings.variants, self.settings.shots
-        methods = ({NETWORK: self.network} if "one" in variants else {}) | self.baselines
+        methods = ({self.name: self.network} if "one" in variants else {}) | self.baselines
         shared = [
             (name, method, [drawn[category.name]] * len(category.queries))
             for drawn in self.drawn
             for name, method in methods.items()
         ]
+        names = self.variant_names
         own: list[tuple[str, Method, Sequence[Prompts]]] = []
+        if "each" in variants:
+            choices = [draw_each(category, self.seed, number, shots) for number in range(len(self.drawn))]
+            own += [(names["each"], self.network, choice) for choice in choices]
         if {"best", "best+clip"} & set(variants):
             best = read_top_list(Path(self.settings.lists), category, shots) if self.settings.lists else None
             if best is None:
                 normals, matcher = category.normals, self._matcher(self.sizes[category.name])
                 best = matcher.match(matcher.pool(normals), normals, category, shots)
             if "best" in variants:
-                own.append((VARIANT_NAMES["best"], self.network, best))
+                own.append((names["best"], self.network, best))
             if self.clip is not None:
-                own.append((VARIANT_NAMES["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
+                own.append((names["best+clip"], averaged([self.network, visual_prior(self.clip)]), best))
         for pool, paths in self.pools:
             matches = self._matcher(self.size).match(pool, paths, category, shots)
-            own.append((VARIANT_NAMES["pool"], self.network, matches))
+            own.append((names["pool"], self.network, matches))
         block = BLOCK // (len(shared) + len(own))  # so that memory does not grow with the number of runs
         return [Run(*one, Tally(block)) for one in shared], [Run(*one, Tally(block)) for one in own]
 
@@ -236,6 +254,11 @@ class Evaluation:
         prompt = prompts[0, 0].permute(1, 2, 0).cpu().numpy()
         return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown[0])
 
+    def _wants_scale(self) -> bool:
+        """Whether the network's maps need a scale that its checkpoint does not give."""
+        network = self.model
+        return isinstance(network, OneNIP) and (self.settings.protocol == "paper" or not network.normaliser)
+
     def _size_of(self, category: Category) -> tuple[int, int]:
         """The sides (H, W) at which a category is looked at, of its first normal image's aspect or of none."""
         if not self.settings.keep_aspect:
@@ -257,81 +280,31 @@ class Evaluation:
 
     def _costs(self) -> list[Cost]:
         """What each method costs on this device, its prompt encoded before."""
-        modules: dict[str, list[nn.Module]] = {"patchcore": [self.model.encoder], NETWORK: [self.model]}
-        methods = _methods(self.model, self.settings)
+        modules: dict[str, list[nn.Module]] = {"patchcore": [self.model.encoder], self.name: [self.model]}
+        methods = methods_of(self.model, self.settings)
         parts = {name: (method, modules.get(name, [])) for name, method in methods.items()}
         if self.clip is not None:
-            starred = averaged([methods[NETWORK], visual_prior(self.clip)])
-            parts[VARIANT_NAMES["best+clip"]] = (starred, [self.model, self.clip])
+            starred = averaged([methods[self.name], visual_prior(self.clip)])
+            parts[self.variant_names["best+clip"]] = (starred, [self.model, self.clip])
         batch = min(TIMED_BATCH, self.settings.batch_size)
         return [measure_cost(name, method, own, self.size, batch, self.device) for name, (method, own) in parts.items()]
 
-    def _notes(self) -> list[str]:
-        """What has to be known to read the scores."""
-        settings = self.settings
-        sizes = ", ".join(sorted({f"{width} x {height} px" for height, width in self.sizes.values()}))
-        one = f"{settings.shots} prompts a category (mean of {settings.shots_mean})"
-        shots = "one prompt a category" if settings.shots == 1 else one
-        times = "" if len(self.drawn) == 1 else f"; mean ± sample standard deviation over {len(self.drawn)} draws"
-        notes = [
-            f"Protocol {settings.protocol} at {sizes}: {PROTOCOLS[settings.protocol]}.",
-            f"{shots[0].upper()}{shots[1:]}, {'as listed' if settings.prompts else 'drawn by seed'}{times}.",
-        ]
-        if settings.scales != [1.0]:
-            scales = ", ".join(f"{scale:g}" for scale in settings.scales)
-            notes.append(f"Every method looks at each image in {scales} of that size; its maps are averaged.")
-        if settings.image_score == "top":
-            notes.append("An image's score is the mean of the highest 0.2 % of its smoothed map.")
-        if self.model.size not in (None, self.size):
-            notes.append("The network learned at {1} x {0} px.".format(*self.model.size))
-        if {"best", "best+clip"} & set(settings.variants):
-            notes.append(
-                f"{VARIANT_NAMES['best']}: each query with its best match among all normal images of its category."
-            )
-        if "best+clip" in settings.variants:
-            notes.append(f"{VARIANT_NAMES['best+clip']}: {PRIOR}")
-        if "pool" in settings.variants:
-            notes.append(
-                f"{VARIANT_NAMES['pool']}: the category is not told; the best match of all categories' prompts."
-            )
-        queries = {query.path.resolve() for category in self.categories for query in category.queries}
-        shown = {path for drawn in self.drawn for prompts in drawn.values() for path in prompts}
-        if same := sorted(str(path) for path in shown if path.resolve() in queries):
-            notes.append(f"{len(same)} of {len(shown)} prompts are queries, too, such as {same[0]}.")
-        if settings.limit:
-            notes.append(f"At most {settings.limit} queries a category: not comparable with whole benchmarks.")
-        return notes
-
-
-def _flips(row: Row, repetition: int) -> list[str]:
-    """Where the published evaluator would have printed 1 - AUROC."""
-    scores = {"I-AUROC": row.scores.i_auroc, "P-AUROC": row.scores.p_auroc}
-    return [
-        f"{row.category}, {row.method}, prompt {repetition}: {name} {100 * value:.1f} is below 50; the published"
-        f" evaluator would have printed {100 - 100 * value:.1f}."
-        for name, value in scores.items()
-        if value < 0.5
-    ]
-
-
-def _size(model: MetaUAS, settings: Evaluate) -> tuple[int, int]:
-    if settings.size_px is not None:
-        return height_width(settings.size_px)
-    if model.size is None:
-        raise BadRequest("the checkpoint does not say at which size it was trained; set evaluate.size_px (--size)")
-    return model.size
-
-
-def _methods(model: MetaUAS, settings: Evaluate) -> dict[str, Method]:
-    """The baselines and the network, in the order of tables, at the scales of the settings."""
-    found: dict[str, list[Method]] = {}
-    for scale in settings.scales:
-        encode: Encode = Once(model.encode)
-        at_one = baselines(encode) | {NETWORK: network_method(model, encode, settings.shots_mean)}
-        shrink = None if scale == 1 else Once(shrink_by(scale, STRIDES[-1]))
-        for name, method in at_one.items():
-            found.setdefault(name, []).append(at_scale(method, shrink) if shrink else method)
-    return {name: averaged(methods) if len(methods) > 1 else methods[0] for name, methods in found.items()}
+    def _calibrate(self) -> Iterator[None]:
+        """Give the score maps of a OneNIP their scale: from the test set, as published, or from normal images."""
+        network = self.model
+        assert isinstance(network, OneNIP)
+        ends: list[Tensor] = []
+        for category in self.categories:
+            prompts = self._prompts(self.drawn[0][category.name], self.size)
+            prompt = network.encode(prompts[0])
+            paper = self.settings.protocol == "paper"
+            paths = [query.path for query in category.queries] if paper else list(category.normals)
+            for start in range(0, len(paths), self.settings.batch_size):
+                some = paths[start : start + self.settings.batch_size]
+                queries = self._to_tensor([read_prompt(path, self.size, self.settings.protocol) for path in some])
+                ends.append(torch.stack(network.compare(prompt, network.encode(queries)).error.aminmax()))
+                yield from (None for _ in some)
+        network.calibrate(ends)
 
 
 def _chosen(found: Sequence[Category], settings: Evaluate) -> list[Category]:

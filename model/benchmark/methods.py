@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from model.images import enlarge
-from model.metauas import How, MetaUAS, compare_many
+from model.metauas import How, compare_many
+from model.onenip import OneNIP, neck
+from model.systems import Network
 
 Compare = Callable[[Tensor], Tensor]  # queries float32 (B, 3, H, W) in [0, 1] -> maps float32 (B, H, W)
 Method = Callable[[Tensor], Compare]  # prompts float32 (K, B or 1, 3, H, W) in [0, 1]: K for each query, or for all
@@ -32,16 +34,33 @@ class Once(Generic[Of]):
         return self._last[1]
 
 
-def network_method(model: MetaUAS, encode: Encode | None = None, how: How = "maps") -> Method:
-    """The trained network as a method: probability of a change in [0, 1]; `how` several prompts are averaged.
+def network_method(model: Network, encode: Encode | None = None, how: How = "maps") -> Method:
+    """The trained network as a method; `how` several prompts are averaged, of OneNIP always their maps.
 
-    Of a prompt the aligned levels are kept: the others take seven times as much memory, and nothing looks at them.
+    MetaUAS gives the probability of a change, in [0, 1]. Of its prompt the aligned levels are kept: the others take
+    seven times as much memory, and nothing looks at them. OneNIP gives its score map, 1 being twice its scale.
     """
     encode = encode or model.encode
+    if isinstance(model, OneNIP):
+        return _onenip_method(model, encode)
 
     def look(prompts: Tensor) -> Compare:
         features = [tuple(encode(shot))[model.unaligned :] for shot in prompts]
         return lambda queries: compare_many(model, features, tuple(encode(queries)), how).squeeze(1)
+
+    return look
+
+
+def _onenip_method(model: OneNIP, encode: Encode) -> Method:
+    def look(prompts: Tensor) -> Compare:
+        features = [(neck(encode(shot), model.grid),) for shot in prompts]
+
+        def compare(queries: Tensor) -> Tensor:
+            seen = (neck(encode(queries), model.grid),)
+            maps = [model.relative_map(model.compare(prompt, seen)) for prompt in features]
+            return (sum(maps[1:], maps[0]) / len(maps)).squeeze(1)
+
+        return compare
 
     return look
 

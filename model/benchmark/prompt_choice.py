@@ -15,7 +15,8 @@ from configs.errors import BadRequest, Failure
 from configs.evaluate import Protocol
 from model.benchmark.layouts import Category
 from model.images import read_image, resize_image
-from model.metauas import MetaUAS, PromptPool, pooled
+from model.metauas import PromptPool, pooled
+from model.systems import Network
 
 Prompts = tuple[Path, ...]  # the shots
 TOP_LIST = "test-train-top*pair*.json"  # the published best matches, among the lists
@@ -34,6 +35,19 @@ def draw_prompts(category: Category, seed: int, repetition: int = 0, shots: int 
         raise BadRequest(f"{category.name}: wanted {shots} prompts, but it has {len(category.normals)} normal images")
     rng = np.random.default_rng([seed, repetition, crc32(category.name.encode())])
     return tuple(category.normals[place] for place in rng.permutation(len(category.normals))[:shots])
+
+
+def draw_each(category: Category, seed: int, repetition: int = 0, shots: int = 1) -> list[Prompts]:
+    """Draw normal images for each query by itself, as OneNIP's evaluation does.
+
+    Raises:
+        BadRequest: the category has fewer normal images than `shots`.
+    """
+    draw_prompts(category, seed, repetition, shots)
+    own = crc32(category.name.encode())
+    rngs = (np.random.default_rng([seed, repetition, own, 1 + place]) for place in range(len(category.queries)))
+    orders = (rng.permutation(len(category.normals))[:shots] for rng in rngs)
+    return [tuple(category.normals[place] for place in order) for order in orders]
 
 
 def read_prompts(path: Path, categories: Sequence[Category]) -> Mapping[str, Prompts]:
@@ -106,7 +120,7 @@ class Matcher:
         batch_size: images encoded together.
     """
 
-    def __init__(self, network: MetaUAS, size: tuple[int, int], protocol: Protocol, batch_size: int) -> None:
+    def __init__(self, network: Network, size: tuple[int, int], protocol: Protocol, batch_size: int) -> None:
         self.network = network
         self.size = size
         self.protocol = protocol

@@ -1,11 +1,11 @@
 """A network, or its ONNX file, with its prompts as one function of queries, and the files of these."""
 
-from model.inference.engine import Predictor, Speed, Together, View, open_device, open_engine, stretch, to_batch
+from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, stretch, to_batch
 from model.inference.files import find_images, name_outputs
-from model.inference.onnx_file import square_size, write_onnx
+from model.inference.onnx_file import own_size, write_onnx
 
 __all__ = [
-    "Predictor",
+    "Engine",
     "Speed",
     "Together",
     "View",
@@ -13,7 +13,7 @@ __all__ = [
     "name_outputs",
     "open_device",
     "open_engine",
-    "square_size",
+    "own_size",
     "stretch",
     "to_batch",
     "write_onnx",

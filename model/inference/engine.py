@@ -14,15 +14,23 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from configs.errors import BadRequest
+from configs.evaluate import Protocol
+from configs.model import System
 from model.encoders import STRIDES
 from model.fast import for_inference
 from model.images import enlarge, fitted, read_image, resize_image, shrink_by
-from model.inference.onnx_file import open_onnx, square_size
+from model.inference.onnx_file import OUTPUTS, open_onnx, own_size
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
+from model.onenip import OneNIP, neck
+from model.systems import open_network
 from pipeline.arrays import Image
 
 Together = Literal["maps", "features", "best"]
-Predictor = Callable[[Tensor], Tensor]  # queries float32 (B, 3, H, W) in [0, 1] -> probability (B, 1, H, W)
+# Queries float32 (B, 3, H, W) in [0, 1] -> maps float32 (B, 1, H, W): the probability of a change, of OneNIP its score
+# map, in which 1 is twice the scale that normal images set.
+Predictor = Callable[[Tensor], Tensor]
+# How images reach a network's size: as the published MetaUAS wants it, and as the pairs that a OneNIP learned from.
+STRETCH: dict[System, Protocol] = {"metauas": "paper", "onenip": "exact"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +51,18 @@ class View:
     scales: tuple[float, ...] = (1.0,)  # of that size, one after another; the mean of the maps
 
 
-def to_batch(images: Sequence[Image], size: tuple[int, int]) -> Tensor:
+@dataclass(frozen=True)
+class Engine:
+    """A network or ONNX file with its prompts."""
+
+    compare: Predictor
+    size: tuple[int, int]  # height and width in pixels, to which images are stretched
+    how: Protocol = "paper"  # they are; see `model.images`
+
+
+def to_batch(images: Sequence[Image], size: tuple[int, int], how: Protocol = "paper") -> Tensor:
     """RGB uint8 images of any sizes -> float32 (B, 3, H, W) in [0, 1], stretched to `size` = (H, W)."""
-    return torch.stack([torch.from_numpy(resize_image(image, size, "paper")).permute(2, 0, 1) for image in images])
+    return torch.stack([torch.from_numpy(resize_image(image, size, how)).permute(2, 0, 1) for image in images])
 
 
 def torch_compare(
@@ -92,6 +109,47 @@ def torch_compare(
     return run_network
 
 
+def onenip_compare(network: OneNIP, prompts: Sequence[Tensor], together: Together, speed: Speed) -> Predictor:
+    """As `torch_compare`, of a OneNIP. A published one, which has no scale c, takes it from the prompts' errors.
+
+    Raises:
+        BadRequest: features of several prompts are to be averaged, or there is no scale and but one prompt.
+    """
+    if together == "features":
+        raise BadRequest("--together features: a OneNIP compares with one prompt at a time; take maps or best")
+    device = torch.device(speed.device)
+    network = network.to(device)
+    if speed.compiled:
+        network.encoder.compile()
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=speed.bf16)
+    with torch.inference_mode(), precision, _whole_float32():
+        normal = [(neck(network.encode(prompt.unsqueeze(0).to(device)), network.grid),) for prompt in prompts]
+        if not network.normaliser:
+            if len(normal) < 2:
+                raise BadRequest(
+                    "a published OneNIP has no scale of its maps; pass two or more normal images as --prompt"
+                )
+            network.calibrate(
+                network.compare(one, other).error for one, other in zip(normal, normal[1:] + normal[:1], strict=True)
+            )
+        pool = PromptPool.build(network, prompts, keep_features=False) if together == "best" else None
+
+    @torch.inference_mode()
+    def run_network(queries: Tensor) -> Tensor:
+        with precision, _whole_float32():
+            query = network.encode(queries.to(device))
+            if pool is not None:
+                chosen = pool.best(pooled(query)).squeeze(1)
+                guides = [(torch.cat([normal[place][0] for place in chosen.tolist()]),)]
+            else:
+                guides = normal
+            seen = (neck(query, network.grid),)
+            maps = [network.relative_map(network.compare(guide, seen)) for guide in guides]
+            return torch.stack(maps).mean(dim=0).cpu()
+
+    return run_network
+
+
 def _look(
     network: MetaUAS, prompts: Iterable[Tensor], together: Together, batch_size: int, device: torch.device
 ) -> Predictor:
@@ -133,45 +191,52 @@ def onnx_compare(path: Path, prompts: Sequence[Tensor], together: Together) -> P
 
 def open_engine(
     path: Path, prompts: Sequence[Path], view: View, together: Together, speed: Speed, batch_size: int
-) -> tuple[Predictor, tuple[int, int]]:
+) -> Engine:
     """A network or ONNX file with its prompts.
 
     Args:
-        path: a checkpoint that `MetaUAS.from_checkpoint` reads, or a file of `model.export` that ends in .onnx.
+        path: a checkpoint that `open_network` reads, or a file of `model.export` that ends in .onnx.
         prompts: normal images.
         view: in which size; an ONNX file has its own.
         together: see `torch_compare`.
         speed: device and precision; an ONNX file knows the CPU and float32 only.
         batch_size: prompts read and encoded together.
 
-    Returns:
-        The comparison, and the size (H, W) that it works at.
-
     Raises:
         BadRequest: what is asked for does not go together with the file.
         Failure: a prompt cannot be read.
     """
     if not path.is_file():
-        raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/metauas/best.ckpt")
+        raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
     if path.suffix == ".onnx":
         if speed != Speed():
             raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
-        height, width = open_onnx(path).get_inputs()[1].shape[2:]
+        opened = open_onnx(path)
+        height, width = opened.get_inputs()[1].shape[2:]
         if view not in (View(), View(height)):
             raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
-        return onnx_compare(path, list(_read(prompts, (height, width))), together), (height, width)
+        how = next(STRETCH[system] for system, name in OUTPUTS.items() if name == opened.get_outputs()[0].name)
+        return Engine(onnx_compare(path, list(_read(prompts, (height, width), how)), together), (height, width), how)
     side = view.side
     if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
         raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
     if not all(0 < scale <= 1 for scale in view.scales):
         raise BadRequest(f"--scales {' '.join(map(str, view.scales))}: wanted shares of the size, above 0 and up to 1")
     open_device(speed.device)
-    network = MetaUAS.from_checkpoint(path)
-    size = (side, side) if side else network.size or (square_size(network),) * 2
+    network = open_network(path)
+    size = (side, side) if side else own_size(network)
+    if isinstance(network, OneNIP):
+        if size != network.size or view.keep_aspect or view.scales != (1.0,):
+            raise BadRequest(
+                f"{path}: a OneNIP is of one size, here {network.size[0]} x {network.size[1]} px; leave --size,"
+                " --keep-aspect and --scales out"
+            )
+        how = STRETCH["onenip"]
+        return Engine(onenip_compare(network, list(_read(prompts, size, how)), together, speed), size, how)
     if view.keep_aspect:
         height, width = read_image(prompts[0]).shape[:2]
         size = fitted(size, (height, width), STRIDES[-1])
-    return torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales), size
+    return Engine(torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales), size)
 
 
 def open_device(name: str) -> torch.device:
@@ -202,9 +267,9 @@ def stretch(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size, mode="bilinear", align_corners=True)
 
 
-def _read(paths: Iterable[Path], size: tuple[int, int]) -> Iterator[Tensor]:
+def _read(paths: Iterable[Path], size: tuple[int, int], how: Protocol = "paper") -> Iterator[Tensor]:
     """Images one by one, float32 (3, H, W) in [0, 1] at `size` = (H, W)."""
-    return (to_batch([read_image(path)], size)[0] for path in paths)
+    return (to_batch([read_image(path)], size, how)[0] for path in paths)
 
 
 def _encoded(

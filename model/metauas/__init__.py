@@ -2,6 +2,7 @@
 
 from model.metauas.decoder import SCSE, Block, UNetDecoder
 from model.metauas.few_shot import How, compare_many
+from model.metauas.loss import pixel_losses
 from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
 from model.metauas.network import MetaUAS
 from model.metauas.pool import PromptPool, pooled
@@ -19,5 +20,6 @@ __all__ = [
     "UNetDecoder",
     "compare_many",
     "is_published",
+    "pixel_losses",
     "pooled",
 ]

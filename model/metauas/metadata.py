@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -31,6 +31,7 @@ class _Preprocessing(Section):
 class _Network(Model):
     """As `MetaUAS.arguments`: the weights are the checkpoint's own."""
 
+    system: Literal["metauas"] = "metauas"
     weights: str = "none"
     recipe: _Preprocessing
 
@@ -73,7 +74,7 @@ def read_metadata(content: Mapping[str, Any], path: str | Path) -> Metadata:
     except ValidationError as error:
         raise BadRequest(f"{path}: no whole checkpoint: {'; '.join(map(explain, error.errors()))}") from None
     return Metadata(
-        arguments=whole.network.model_dump(exclude={"weights", "recipe"}),
+        arguments=whole.network.model_dump(exclude={"system", "weights", "recipe"}),
         preprocessing=Preprocessing(**whole.network.recipe.model_dump()),
         size=(whole.size[0], whole.size[1]),
         state={

@@ -2,14 +2,29 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs.errors import BadRequest
-from model.metauas.network import Features, MetaUAS
+from model.metauas.network import Features
+
+
+class Encodes(Protocol):
+    """What a pool needs of a network, in evaluation mode."""
+
+    training: bool
+    unaligned: int  # levels of a prompt, from the first, that nothing looks at
+
+    def encode(self, images: Tensor) -> Features:
+        """Images -> features, the deepest last."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All of them."""
+        ...
 
 
 def pooled(features: Features) -> Tensor:
@@ -32,7 +47,7 @@ class PromptPool:
 
     def __init__(
         self,
-        network: MetaUAS,
+        network: Encodes,
         descriptors: Tensor,
         classes: Sequence[str] | None,
         features: Sequence[Tensor],
@@ -49,7 +64,7 @@ class PromptPool:
     @torch.no_grad()
     def build(
         cls,
-        network: MetaUAS,
+        network: Encodes,
         images: Iterable[Tensor],
         classes: Sequence[str] | None = None,
         batch_size: int = 16,

@@ -1,7 +1,21 @@
 """OneNIP and UniAD: the network, its ablations and its published weights."""
 
-from model.onenip.checkpoint import CHECKPOINT
+from model.onenip.checkpoint import CHECKPOINT, CHECKPOINT_VERSION
+from model.onenip.learning import JITTER, dice_loss
 from model.onenip.network import OneNIP
 from model.onenip.published import has_encoder, published_kind
+from model.onenip.reconstruction import neck
+from model.onenip.scoring import Comparison, relative_map
 
-__all__ = ["CHECKPOINT", "OneNIP", "has_encoder", "published_kind"]
+__all__ = [
+    "CHECKPOINT",
+    "CHECKPOINT_VERSION",
+    "JITTER",
+    "Comparison",
+    "OneNIP",
+    "dice_loss",
+    "has_encoder",
+    "neck",
+    "published_kind",
+    "relative_map",
+]

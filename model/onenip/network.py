@@ -41,6 +41,7 @@ class OneNIP(nn.Module):
         refiner: whether there is one.
         encoder_layers: of the transformer, as `decoder_layers`.
         decoder_layers: see `encoder_layers`.
+        dropout: of the transformer in training, its attention included; a third of a CPU's step goes into drawing it.
         alpha: weight of the refined map beside the error in a score map, in [0, 1] (Eq. 10).
         preprocessing: see `encoder`.
 
@@ -49,6 +50,7 @@ class OneNIP(nn.Module):
         Failure: ImageNet weights cannot be downloaded.
     """
 
+    unaligned = 0  # levels of a prompt that nothing looks at: see `model.metauas.PromptPool`
     normaliser: Tensor  # c of the score map, float32 (); see `calibrate`
 
     def __init__(
@@ -62,6 +64,7 @@ class OneNIP(nn.Module):
         refiner: bool = True,
         encoder_layers: int = 4,
         decoder_layers: int = 4,
+        dropout: float = 0.1,
         alpha: float = 0.5,
         preprocessing: Preprocessing | None = None,
     ) -> None:
@@ -72,16 +75,22 @@ class OneNIP(nn.Module):
         _check("prompt", prompt, get_args(Prompt))
         decoders = get_args(Bidirectional) if prompt == "dynamic" else ("v2",)
         _check(f"decoder of prompt {prompt!r}", decoder, decoders)
-        if min(encoder_layers, decoder_layers) < 1 or not 0 <= alpha <= 1:
+        if min(encoder_layers, decoder_layers) < 1 or not (0 <= alpha <= 1 and 0 <= dropout < 1):
             raise BadRequest(
-                f"model: {encoder_layers} + {decoder_layers} layers and alpha {alpha}; wanted 1 + 1 or more and 0 to 1"
+                f"model: {encoder_layers} + {decoder_layers} layers, alpha {alpha}, dropout"
+                f" {dropout}; wanted 1 + 1 or more, 0 to 1 and below 1"
             )
         self.size = (height, width)
         self.grid = (height // STRIDE, width // STRIDE)  # of tokens
         self.encoder = Encoder(encoder, weights, frozen=True, preprocessing=preprocessing, levels=LEVELS, stem=False)
         if encoder.startswith(published.ENCODER):
             published.pad_as_released(self.encoder)
-        transformer = {"decoder": decoder, "encoder_layers": encoder_layers, "decoder_layers": decoder_layers}
+        transformer = {
+            "decoder": decoder,
+            "encoder_layers": encoder_layers,
+            "decoder_layers": decoder_layers,
+            "dropout": dropout,
+        }
         switches: dict[str, Any] = {"prompt": prompt, "refiner": refiner, **transformer}
         self.reconstruction = Reconstruction(sum(self.encoder.channels), *self.grid, **switches)
         self.alpha = alpha
@@ -116,7 +125,7 @@ class OneNIP(nn.Module):
         Raises:
             BadRequest: no prompt where one is needed, another number of them, or features of another size.
         """
-        normal = self._take_prompt(prompt, len(query[0]))
+        normal = self._take_prompt(prompt, query[0].shape[0])
         features = self._neck(query)
         rebuilt = self.reconstruction(features, normal)
         error = (rebuilt - features).norm(dim=1, keepdim=True)
@@ -160,6 +169,24 @@ class OneNIP(nn.Module):
         dice = dice_loss(refined, torch.cat([torch.zeros_like(mask), mask]).float()).mean()
         return Losses(mse, dice, mse + DICE_WEIGHT * dice)
 
+    @torch.no_grad()
+    def start_from(self, features: Tensor) -> None:
+        """Before learning, let both projections begin from the channels' mean and deviation in `features`.
+
+        What enters the transformer is then standardised, and what leaves it in the middle of the features' range. The
+        released code starts at random, and learns the range in its first thousands of steps.
+
+        Args:
+            features: (B, C, h, w) at stride 16 of some normal images.
+        """
+        mean = features.mean(dim=(0, 2, 3))
+        deviation = features.std(dim=(0, 2, 3)).clamp(min=1e-6)
+        project, back = self.reconstruction.input_proj, self.reconstruction.output_proj
+        project.weight.div_(deviation)
+        project.bias.sub_(project.weight @ mean)
+        back.weight.mul_(deviation.unsqueeze(1))
+        back.bias.mul_(deviation).add_(mean)
+
     def draw_noise(self, rngs: Sequence[np.random.Generator]) -> Tensor:
         """Noise for `losses`, on the CPU: one generator a sample; see `model.onenip.learning.draw_noise`."""
         return draw_noise(rngs, (sum(self.encoder.channels), *self.grid))
@@ -176,8 +203,23 @@ class OneNIP(nn.Module):
         self.normaliser.copy_(scoring.middle(errors))
 
     def score_map(self, found: Comparison) -> Tensor:
-        """Scores float32 (B, 1, H, W); see `model.onenip.scoring`, as for `image_scores`."""
+        """Scores float32 (B, 1, H, W); see `model.onenip.scoring`, as for `image_scores`.
+
+        Raises:
+            BadRequest: the refined map counts, and there is no c.
+        """
+        if found.refined is not None and self.alpha:
+            self._want_scale()
         return scoring.score_map(found, self.alpha, self.normaliser)
+
+    def relative_map(self, found: Comparison) -> Tensor:
+        """The score map in units of 2 c, so that without a refiner 1 is about the highest error of a normal image.
+
+        Raises:
+            BadRequest: there is no c.
+        """
+        self._want_scale()
+        return scoring.relative_map(found, self.alpha, self.normaliser)
 
     def image_scores(self, score_maps: Tensor) -> Tensor:
         """Scores float32 (B,) of images."""
@@ -231,12 +273,16 @@ class OneNIP(nn.Module):
         network.load_state_dict(state)
         return network.eval()
 
+    def _want_scale(self) -> None:
+        if self.normaliser == scoring.UNCALIBRATED:
+            raise BadRequest("score map: the network has no scale c; `calibrate` it on error maps of normal images")
+
     def _take_prompt(self, prompt: Features | None, count: int) -> Tensor | None:
         """The features at stride 16 of one prompt or of `count`; None where the network takes none."""
         if self.arguments["prompt"] == "none":
             return None
-        if prompt is None or len(prompt[0]) not in (1, count):
-            found = "no" if prompt is None else len(prompt[0])
+        if prompt is None or prompt[0].shape[0] not in (1, count):
+            found = "no" if prompt is None else prompt[0].shape[0]
             raise BadRequest(f"{found} prompts for {count} images; wanted one for all, or one for each")
         return self._neck(prompt)
 

@@ -37,6 +37,7 @@ class Reconstruction(nn.Module):
         encoder_layers: how many, as `decoder_layers` (Table 4b).
         decoder_layers: see `encoder_layers`.
         refiner: whether there is one.
+        dropout: of the transformer, its attention included.
     """
 
     mask: Tensor
@@ -52,14 +53,15 @@ class Reconstruction(nn.Module):
         encoder_layers: int,
         decoder_layers: int,
         refiner: bool,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.pos_embed = Positions(rows, columns)
-        encoder = nn.ModuleDict({"layers": copies(EncoderLayer(), encoder_layers)})
+        encoder = nn.ModuleDict({"layers": copies(EncoderLayer(dropout), encoder_layers)})
         decode = (
-            BidirectionalDecoder(decoder_layers, decoder)
+            BidirectionalDecoder(decoder_layers, decoder, dropout)
             if prompt == "dynamic"
-            else LayerwiseDecoder(decoder_layers, rows * columns if prompt == "none" else None)
+            else LayerwiseDecoder(decoder_layers, rows * columns if prompt == "none" else None, dropout)
         )
         self.transformer = nn.ModuleDict({"encoder": encoder, "decoder": decode})
         self.input_proj = nn.Linear(channels, WIDTH)
@@ -74,8 +76,9 @@ class Reconstruction(nn.Module):
         x, position = self.input_proj(tokens), self.pos_embed()
         for layer in cast(nn.ModuleList, self.transformer["encoder"].layers):
             x = layer(x, position, self.mask)
-        x, normal = x[: len(query)], x[len(query) :]
-        encoded = None if prompt is None else normal.repeat(len(query) // len(prompt), 1, 1)
+        count = query.shape[0]  # not `len`, which would fix the batch of an exported file
+        x, normal = x[:count], x[count:]
+        encoded = None if prompt is None else normal.repeat(count // prompt.shape[0], 1, 1)
         rebuilt = self.output_proj(self.transformer["decoder"](x, encoded, position, self.mask))
         return rebuilt.float().transpose(1, 2).reshape(query.shape)  # type: ignore[no-any-return]
 

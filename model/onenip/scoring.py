@@ -40,17 +40,15 @@ def score_map(found: Comparison, alpha: float, c: Tensor) -> Tensor:
 
     Returns:
         float32 (B, 1, H, W), 0 or more.
-
-    Raises:
-        BadRequest: the refined map counts, and `c` is still UNCALIBRATED.
     """
     if found.refined is None or not alpha:
         return found.error
-    if c == UNCALIBRATED:
-        raise BadRequest(
-            "score map: error and refined map have no common scale yet; `calibrate` on error maps first, or alpha=0"
-        )
     return (1 - alpha) * found.error + alpha * c * found.refined
+
+
+def relative_map(found: Comparison, alpha: float, c: Tensor) -> Tensor:
+    """The score map in units of 2 c: float32 (B, 1, H, W), 0 or more."""
+    return score_map(found, alpha, c) / (2 * c)
 
 
 def image_scores(score_maps: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from configs.model import Bidirectional
 WIDTH = 256
 HEADS = 8
 FEED_FORWARD = 1024
-DROPOUT = 0.1
+DROPOUT = 0.1  # as released
 
 LayerT = TypeVar("LayerT", bound=nn.Module)
 
@@ -53,13 +53,13 @@ def neighbour_mask(rows: int, columns: int) -> Tensor:
 class EncoderLayer(nn.Module):
     """Self-attention within an image, of a query or a prompt alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = DROPOUT) -> None:
         super().__init__()
-        self.self_attn = _attention()
+        self.self_attn = _attention(dropout)
         self.linear1 = nn.Linear(WIDTH, FEED_FORWARD)
         self.linear2 = nn.Linear(FEED_FORWARD, WIDTH)
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH), nn.LayerNorm(WIDTH)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor) -> Tensor:
         """Tokens -> tokens."""
@@ -76,14 +76,14 @@ class BidirectionalLayer(nn.Module):
     so: "v1". "v2" is the fix.
     """
 
-    def __init__(self, version: Bidirectional) -> None:
+    def __init__(self, version: Bidirectional, dropout: float = DROPOUT) -> None:
         super().__init__()
         self.version = version
-        self.cross_attn_prompt_to_image = _attention()
-        self.cross_attn_image_to_prompt = _attention()
+        self.cross_attn_prompt_to_image = _attention(dropout)
+        self.cross_attn_image_to_prompt = _attention(dropout)
         self.mlp = nn.ModuleDict({"lin1": nn.Linear(WIDTH, FEED_FORWARD), "lin2": nn.Linear(FEED_FORWARD, WIDTH)})
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(WIDTH) for _ in range(3))
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, prompt: Tensor, query: Tensor, position: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides' tokens -> both sides' tokens."""
@@ -99,12 +99,12 @@ class BidirectionalLayer(nn.Module):
 class BidirectionalDecoder(nn.Module):
     """OneNIP's: the reconstruction is what becomes of the prompt; only the last attention sees a token's own place."""
 
-    def __init__(self, layers: int, version: Bidirectional) -> None:
+    def __init__(self, layers: int, version: Bidirectional, dropout: float = DROPOUT) -> None:
         super().__init__()
-        self.layers = copies(BidirectionalLayer(version), layers)
-        self.final_attn_token_to_image = _attention()
+        self.layers = copies(BidirectionalLayer(version, dropout), layers)
+        self.final_attn_token_to_image = _attention(dropout)
         self.norm = nn.LayerNorm(WIDTH)
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, query: Tensor, prompt: Tensor, position: Tensor, mask: Tensor) -> Tensor:
         """The encoder's tokens of both sides -> tokens."""
@@ -121,16 +121,16 @@ class LayerwiseLayer(nn.Module):
         tokens: how many queries are learned (UniAD); None: the encoded prompt is the query (Eq. 2).
     """
 
-    def __init__(self, tokens: int | None) -> None:
+    def __init__(self, tokens: int | None, dropout: float = DROPOUT) -> None:
         super().__init__()
         if tokens is not None:
             self.learned_embed = nn.Embedding(tokens, WIDTH)
-        self.self_attn = _attention()
-        self.multihead_attn = _attention()
+        self.self_attn = _attention(dropout)
+        self.multihead_attn = _attention(dropout)
         self.linear1 = nn.Linear(WIDTH, FEED_FORWARD)
         self.linear2 = nn.Linear(FEED_FORWARD, WIDTH)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(WIDTH) for _ in range(3))
-        self.dropout = nn.Dropout(DROPOUT)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, encoded: Tensor, prompt: Tensor | None, position: Tensor, mask: Tensor) -> Tensor:
         """`x` of the layer before and the `encoded` query -> tokens."""
@@ -144,9 +144,9 @@ class LayerwiseLayer(nn.Module):
 class LayerwiseDecoder(nn.Module):
     """UniAD's, and Table 4a's with a static prompt in the place of the learned queries."""
 
-    def __init__(self, layers: int, tokens: int | None) -> None:
+    def __init__(self, layers: int, tokens: int | None, dropout: float = DROPOUT) -> None:
         super().__init__()
-        self.layers = copies(LayerwiseLayer(tokens), layers)
+        self.layers = copies(LayerwiseLayer(tokens, dropout), layers)
         self.norm = nn.LayerNorm(WIDTH)
 
     def forward(self, query: Tensor, prompt: Tensor | None, position: Tensor, mask: Tensor) -> Tensor:
@@ -167,5 +167,5 @@ def attend(attention: nn.Module, queries: Tensor, keys: Tensor, values: Tensor, 
     return attention(queries, keys, values, attn_mask=mask, need_weights=False)[0]  # type: ignore[no-any-return]
 
 
-def _attention() -> nn.MultiheadAttention:
-    return nn.MultiheadAttention(WIDTH, HEADS, DROPOUT, batch_first=True)
+def _attention(dropout: float) -> nn.MultiheadAttention:
+    return nn.MultiheadAttention(WIDTH, HEADS, dropout, batch_first=True)

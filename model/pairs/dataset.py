@@ -44,6 +44,7 @@ class _Open:
     prompt: zarr.Array[Any]
     prompt_is: npt.NDArray[np.uint8]
     kind: npt.NDArray[np.uint8]
+    group: npt.NDArray[np.uint16]
     image_id: npt.NDArray[np.int64]
 
 
@@ -65,6 +66,7 @@ class PairDataset(Dataset[Pair]):
             raise Failure(f"{root}: no pair of split {split!r}; raise index.images, or index.val_share for split 'val'")
         self.digest = manifest.digest
         self.kind_names = list(manifest.kinds)
+        self.group_names = list(manifest.groups)
         self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
         self._keys = {shard.name: manifest.key(shard) for shard in shards}
@@ -110,6 +112,18 @@ class PairDataset(Dataset[Pair]):
         """The kind of every pair, a position in `kind_names`."""
         return np.concatenate([self._shard(name).kind for name in self.names])
 
+    def groups(self) -> npt.NDArray[np.uint16]:
+        """The group of every pair, a position in `group_names`."""
+        return np.concatenate([self._shard(name).group for name in self.names])
+
+    def image_ids(self) -> npt.NDArray[np.int64]:
+        """The image of every pair."""
+        return np.concatenate([self._shard(name).image_id for name in self.names])
+
+    def prompts_are(self) -> npt.NDArray[np.uint8]:
+        """What the prompt of every pair is: THE_ORIGINAL, ALIGNED or ELSEWHERE."""
+        return np.concatenate([self._shard(name).prompt_is for name in self.names])
+
     def place(self, index: int) -> tuple[str, int]:
         """The shard that holds a pair, and the pair's number in it."""
         if not 0 <= index < len(self):
@@ -125,6 +139,8 @@ class PairDataset(Dataset[Pair]):
         with _OPENING:
             if name not in self._open:
                 shard = open_shard(self.where, self._keys[name])
-                columns = (np.asarray(column[:]) for column in (shard.prompt_is, shard.kind, shard.image_id))
+                columns = (
+                    np.asarray(column[:]) for column in (shard.prompt_is, shard.kind, shard.group, shard.image_id)
+                )
                 self._open[name] = _Open(shard.pair, shard.mask, shard.extra[PROMPT], *columns)
             return self._open[name]

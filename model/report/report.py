@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from model.benchmark import VARIANT_NAMES, Cost, Outcome
+from model.benchmark import BASELINES, Cost, Outcome
 from model.pictures import draw_sheet, write_picture
 from model.report.page import PUBLISHED, page
 from model.report.paper_scores import Printed, plain, printed_of
@@ -63,7 +63,7 @@ def metrics_tree(rows: Sequence[Row], method: str) -> Tree:
         whole = row.category in (MEAN, ALL)
         if row.method != method:
             if whole:
-                kind = "variant" if row.method in VARIANT_NAMES.values() else "baseline"
+                kind = "baseline" if row.method in BASELINES else "variant"
                 _branch(others[kind], row.method)[row.set_name] = scores
         elif row.set_name not in pairs:
             _branch(tree, row.set_name)[row.category] = scores

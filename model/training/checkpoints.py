@@ -12,20 +12,21 @@ from torch import Tensor
 
 from configs.errors import Failure
 from model.encoders import read_torch
-from model.metauas import CHECKPOINT, STATE_PREFIX
+from model.metauas import STATE_PREFIX
 from model.training.learner import Learner
 from model.training.run_state import RunState
 
+AnyLearner = Learner[Any, Any, Any]
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-def save_last(out: Path, learner: Learner, state: RunState, facts: Mapping[str, Any]) -> None:
+def save_last(out: Path, learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write last.ckpt, everything that a run needs to go on; a Failure where it cannot be written."""
     more = {"optimizer": learner.optimizer.state_dict(), "progress": asdict(state)}
     _write_whole(out / LAST, _content(learner, state, facts) | more)
 
 
-def save_best(out: Path, learner: Learner, state: RunState, facts: Mapping[str, Any]) -> None:
+def save_best(out: Path, learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write best.ckpt, the weights and what made them; a Failure where it cannot be written."""
     _write_whole(out / BEST, _content(learner, state, facts))
 
@@ -36,7 +37,7 @@ def read_state(out: Path) -> RunState:
     return RunState(**read_torch(path)["progress"]) if path.is_file() else RunState()
 
 
-def restore(out: Path, learner: Learner) -> None:
+def restore(out: Path, learner: AnyLearner) -> None:
     """Give `learner` the weights and the optimiser's state of last.ckpt."""
     content = read_torch(out / LAST)
     weights = {key.removeprefix(STATE_PREFIX): value for key, value in content["state_dict"].items()}
@@ -44,9 +45,9 @@ def restore(out: Path, learner: Learner) -> None:
     learner.optimizer.load_state_dict(content["optimizer"])
 
 
-def _content(learner: Learner, state: RunState, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _content(learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> dict[str, Any]:
     weights = {f"{STATE_PREFIX}{key}": value for key, value in learner.network.state_dict().items()}
-    return {"state_dict": weights, CHECKPOINT: {**facts, "history": state.history}}
+    return {"state_dict": weights, learner.system: {**facts, "history": state.history}}
 
 
 def _write_whole(path: Path, content: Mapping[str, Any]) -> None:

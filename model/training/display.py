@@ -79,5 +79,7 @@ def describe_epoch(point: Mapping[str, float]) -> str:
         if name.startswith(KIND_PREFIX) and name != "val/pixel_ap/all"
     )
     losses = f"train loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}"
-    false = f"false alarms on {point['val/unchanged/images']:.0%} of unchanged pairs"
-    return f"{losses}, val pixel AP {point['val/pixel_ap/all']:.3f} ({kinds}), {false}"
+    words = f"{losses}, val pixel AP {point['val/pixel_ap/all']:.3f} ({kinds})"
+    if "val/unchanged/images" not in point:  # of a network that gives no probabilities
+        return words
+    return f"{words}, false alarms on {point['val/unchanged/images']:.0%} of unchanged pairs"

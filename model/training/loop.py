@@ -1,31 +1,27 @@
 """The loop of a run: epochs of steps, what is looked at after each, and what is written when."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import default_collate
 
 from configs.errors import Failure
 from model.pairs import PairDataset
-from model.training.checkpoints import save_best, save_last
+from model.training.checkpoints import AnyLearner, save_best, save_last
 from model.training.display import Display, Pace, describe_epoch
 from model.training.feed import Batch, Feed, to_device
-from model.training.learner import Learned, Learner
+from model.training.held import Held
+from model.training.learner import Learned
 from model.training.live_curves import add_point, write_curves
 from model.training.run_state import RunState, best_epoch
 from model.training.runs import Run
-from model.training.sheets import SHEET_PAIRS, spread_over, write_augmented, write_predictions
-from model.training.validate import attention, false_positives, validate
-from pipeline.spread import spread
+from model.training.sheets import SHEET_PAIRS, spread_over
 
 SELECT_BY = {"val_loss": "val/loss", "val_pixel_ap": "val/pixel_ap/all"}
-UNCHANGED_PAIRS = 64  # val pairs whose originals are looked at for false alarms after each epoch
-ATTENTION_PAIRS = 4  # val pairs whose attention is measured after each epoch
 NAMED_PAIRS = 8  # in an error; the rest are counted
 
 
@@ -55,7 +51,7 @@ class Loop:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: AnyLearner,
         feed: Feed,
         validation: PairDataset,
         state: RunState,
@@ -68,7 +64,6 @@ class Loop:
         self.recipe = learner.recipe
         self.devices = learner.devices
         self.feed = feed
-        self.validation = validation
         self.state = state
         self.run = run
         self.shown = shown
@@ -79,7 +74,7 @@ class Loop:
         self.pace = Pace()
         self._end_of_work: torch.cuda.Event | None = None
         at_once = min(self.recipe.batch_size // self.recipe.devices, self.recipe.device_batch or self.recipe.batch_size)
-        self._validation_feed = Feed(validation, at_once, workers=self.recipe.loader_workers)
+        self.held = Held(validation, at_once, self.recipe.loader_workers, self.devices.device)
 
     @property
     def finished(self) -> bool:
@@ -156,7 +151,7 @@ class Loop:
     def _close_epoch(self) -> None:
         """Validate and write; the last checkpoint comes last, so a kill in between repeats what was not written."""
         state, learner = self.state, self.learner
-        point = self.devices.from_first(self._validate() if self.devices.leads else {})
+        point = self.devices.from_first(learner.validate(self.held) if self.devices.leads else {})
         state.close_epoch(point)
         epoch = len(state.history)
         if self.devices.leads:
@@ -170,35 +165,22 @@ class Loop:
             self._publish()
         self._say(f"epoch {epoch}/{self.epochs}: {describe_epoch(state.history[-1])}, {self.pace}")
 
-    def _validate(self) -> dict[str, float]:
-        network, augment, seed = self.learner.network.eval(), self.recipe.augment, self.learner.seed
-        unchanged = spread(len(self.validation), UNCHANGED_PAIRS)
-        at_once = max(self._validation_feed.batch_sizes)
-        with self.learner.autocast():
-            batches = map(self._to_device, self._validation_feed.epoch(1))
-            point = validate(network, batches, self.validation.kind_names, augment, seed)
-            point |= false_positives(network, self._read(unchanged, at_once), augment, seed)
-            for batch in self._read(unchanged[:ATTENTION_PAIRS], ATTENTION_PAIRS):
-                point |= attention(network, batch, augment, seed)
-        return point
-
     def _draw_augmented(self) -> None:
         """Draw the first pairs of the first epoch."""
         batch = next(
             Feed(self.feed.dataset, SHEET_PAIRS, buffer=self.recipe.shuffle_pairs, seed=self.learner.seed).epoch(1)
         )
-        write_augmented(self._picture("augmented.png"), batch, self.learner.views(batch, 1))
+        self.learner.draw_views(self._picture("augmented.png"), self._to_device(batch))
 
     def _draw_predictions(self, epoch: int) -> None:
-        places = spread_over(self.validation.kinds(), SHEET_PAIRS)
-        kinds = self.validation.kind_names
-        shown = [kinds[kind] for kind in self.validation.kinds()[places]]
-        lies = map(self.validation.place, places)
+        held = self.held.dataset
+        kinds = held.kinds()
+        places = spread_over(kinds, SHEET_PAIRS)
+        lies = map(held.place, places)
+        shown = [held.kind_names[kind] for kind in kinds[places]]
         names = [f"{kind}\n{shard} {row}" for kind, (shard, row) in zip(shown, lies, strict=True)]
-        (batch,) = self._read(places, SHEET_PAIRS)
-        network, augment = self.learner.network.eval(), self.recipe.augment
-        path = self._picture(f"val_epoch_{epoch:03d}.png")
-        write_predictions(path, f"val, epoch {epoch}", network, batch, augment, self.learner.seed, names)
+        (batch,) = self.held.some(places, len(places))
+        self.learner.draw_predictions(self._picture(f"val_epoch_{epoch:03d}.png"), f"val, epoch {epoch}", batch, names)
 
     def _picture(self, name: str) -> Path:
         """The path of a picture, where none is: one that is there may be linked to DVC's cache."""
@@ -210,12 +192,6 @@ class Loop:
     def _publish(self) -> None:
         self.run.note(self.state, finished=self.finished)
         self.run.publish(self.shown, self.curves / "pictures")
-
-    def _read(self, indices: Sequence[int], at_once: int) -> Iterator[Batch]:
-        for first in range(0, len(indices), at_once):
-            yield self._to_device(
-                default_collate([self.validation[index] for index in indices[first : first + at_once]])
-            )
 
     def _to_device(self, batch: Batch) -> Batch:
         return to_device(batch, self.devices.device)

@@ -1,30 +1,31 @@
 """Training from pair shards to checkpoints: repeatable by seed, and resumed where it was killed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from configs.train import TrainParams
+from configs.train import AnyTrainParams, OneNIPTrainParams, TrainParams
 from model.kept_memory import keep_freed_memory
-from model.metauas import CHECKPOINT_VERSION, MetaUAS
 from model.pairs import PairDataset
-from model.training.checkpoints import restore
-from model.training.devices import Devices, on_devices
+from model.training.checkpoints import AnyLearner, restore
+from model.training.devices import Devices
 from model.training.feed import Feed
-from model.training.learner import Learner
 from model.training.loop import Loop
 from model.training.run_state import RunState
 from model.training.runs import Run, open_run, settings_of, versions
 from pipeline.shards import fingerprint
-from pipeline.spread import spread
 
-WHITENING_PAIRS = 64  # at 128 px they show the deepest level a thousand places
+ParamsT = TypeVar("ParamsT", TrainParams, OneNIPTrainParams)
+# A new learner of the parameters, for the pairs to learn from, those to validate on, and a number of steps.
+MakeLearner = Callable[[ParamsT, PairDataset, PairDataset, int, Devices], AnyLearner]
+
+
 # Modules that show a run, or keep it; which code a run is of is said without them.
 NOT_OF_THE_RESULT = (
     "model.kept_memory",
@@ -46,8 +47,8 @@ class Places:
     curves: Path  # DVCLive's tables, and this run's pictures
 
 
-def train(params: TrainParams, places: Places, code: str) -> None:
-    """Train as `params.model`, `params.train` and `params.seed` say.
+def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner[ParamsT], devices: Devices) -> None:
+    """Train as `params` say, as one of several devices.
 
     Where `places.runs` holds a run of the same settings it goes on after that run's last checkpoint, to the same result
     as if it had never stopped; a finished one is left as it is. `code` is the digest of the code that trains: another
@@ -58,11 +59,6 @@ def train(params: TrainParams, places: Places, code: str) -> None:
         Failure: the loss is not finite, a split has nothing to learn from, a checkpoint finds no room, or one of
             several devices was killed.
     """
-    on_devices(params.train.devices, partial(_train, params, places, code))
-
-
-def _train(params: TrainParams, places: Places, code: str, devices: Devices) -> None:
-    """Train as one of several devices."""
     recipe = params.train
     if recipe.keep_memory:
         keep_freed_memory()
@@ -83,17 +79,17 @@ def _train(params: TrainParams, places: Places, code: str, devices: Devices) -> 
     assert run is not None
     state = run.state()
     torch.manual_seed(params.seed)
-    network = MetaUAS(**params.model.model_dump()).to(devices.device)
-    if recipe.whiten_alignment and not state.step and devices.leads:
-        network.whiten_alignment(_originals(training))
-    devices.share(network.state_dict().values())  # machines may differ in a last digit
-    facts = _facts(params, training, network, run)
-    learner = Learner(network, recipe, params.seed, steps, devices)
+    learner = make_learner(params, training, validation, steps, devices)
+    if not state.step and devices.leads:
+        learner.start(training)
+    devices.share(learner.network.state_dict().values())  # machines may differ in a last digit
     if state.step:
         restore(run.model, learner)
+    facts = _facts(params, training, learner, run)
     loop = Loop(learner, feed, validation, state, run, places.model, places.curves, facts)
     if devices.leads and not loop.finished:
-        print(f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(network)}", flush=True)
+        said = f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(learner.network)}"
+        print(said, flush=True)
     loop.learn()
 
 
@@ -122,24 +118,18 @@ def count_parameters(network: nn.Module) -> str:
     return f"{everything:,} parameters, {learnable:,} learn"
 
 
-def _originals(training: PairDataset) -> Tensor:
-    """Some unchanged images of the training pairs, evenly spread: float32 (B, 3, H, W) in [0, 1]."""
-    places = spread(len(training), WHITENING_PAIRS)
-    return torch.stack([training[place]["pair"][0] for place in places]).permute(0, 3, 1, 2).float() / 255
-
-
-def _facts(params: TrainParams, training: PairDataset, network: MetaUAS, run: Run) -> dict[str, Any]:
+def _facts(params: AnyTrainParams, training: PairDataset, learner: AnyLearner, run: Run) -> dict[str, Any]:
     """What a checkpoint says of itself, in plain values only: it is read without running code from it."""
     return {
-        "version": CHECKPOINT_VERSION,
-        "network": network.arguments,
+        "version": learner.version,
+        "network": learner.network.arguments,
         "size": list(training[0]["mask"].shape),
         "fingerprint": fingerprint(run.settings),
         "began_with": run.began_with,
         "code": run.settings["code"],
         "seed": params.seed,
         "pairs": training.digest,
-        "model": params.model.model_dump(),
+        "model": params.model.arguments,
         "train": params.train.model_dump(),
         "versions": versions(),
     }

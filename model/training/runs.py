@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.model import PIP_WEIGHTS
-from configs.train import WITHOUT_EFFECT, TrainParams
+from configs.train import WITHOUT_EFFECT, AnyTrainParams
 from model.encoders import find_pip_weights
 from model.training.checkpoints import LAST, read_state
 from model.training.run_state import RunState
@@ -82,7 +82,7 @@ class Run:
                 show(made, target)
 
 
-def settings_of(params: TrainParams, pairs_digest: str, code: str) -> Settings:
+def settings_of(params: AnyTrainParams, pairs_digest: str, code: str) -> Settings:
     """All that a run's result depends on, the content of a weights file included.
 
     Args:

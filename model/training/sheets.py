@@ -6,15 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from configs.train import Augment
-from model.metauas import MetaUAS
-from model.pairs import Prepared, prepare
+from model.pairs import Prepared
 from model.pictures import Strip, tint, write_sheet
 from model.training.feed import Batch
-from model.training.validate import VALIDATION_EPOCH
 from pipeline.arrays import Image
 from pipeline.spread import spread
 
@@ -41,15 +37,10 @@ def write_augmented(path: Path, batch: Batch, views: Prepared) -> None:
     path.write_bytes(cv2.imencode(".png", sheet[..., ::-1])[1].tobytes())
 
 
-@torch.inference_mode()
-def write_predictions(
-    path: Path, title: str, network: MetaUAS, batch: Batch, augment: Augment, seed: int, names: Sequence[str]
-) -> None:
-    """Draw validation pairs as the network sees them, with their truth and its map, a row each, into a PNG."""
-    views = prepare(batch, augment, seed, VALIDATION_EPOCH)
-    maps = network(views.prompt, views.query).sigmoid().squeeze(1).float().cpu().numpy()
+def write_predictions(path: Path, title: str, views: Prepared, maps: Tensor, names: Sequence[str]) -> None:
+    """Draw pairs as the network sees them, with their truth and its maps (B, H, W), a row each, into a PNG."""
     truths = (views.mask & views.valid).squeeze(1).cpu().numpy()
-    rows = zip(names, _images(views.prompt), _images(views.query), truths, maps, strict=True)
+    rows = zip(names, _images(views.prompt), _images(views.query), truths, maps.cpu().numpy(), strict=True)
     write_sheet(path, title, [Strip(*row) for row in rows])
 
 

@@ -1,24 +1,17 @@
 """What an epoch is worth: the validation pairs under views that never change, and pairs without any change."""
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from configs.errors import Failure
 from configs.train import Augment
-from model.metauas import MetaUAS
-from model.pairs import Prepared, draw, prepare, recolour
-from model.scores import average_precision
+from model.metauas import MetaUAS, pixel_losses
+from model.pairs import draw, prepare, recolour
 from model.training.feed import Batch
-from model.training.learner import pixel_losses
+from model.training.pixel_ap import Thinned, pixel_aps, thinned
 
 VALIDATION_EPOCH = 0  # of the draws; training counts from 1
-SCORED_SIDE_PX = 64  # pixel AP pools about this many rows and columns a map, so that thousands of maps fit in memory
 THRESHOLD = 0.5  # of the probability; above it a pixel counts as found
 
 
@@ -33,22 +26,15 @@ def validate(
     Raises:
         Failure: no pair has a changed pixel.
     """
-    scored: list[_Scored] = []
+    scored: list[Thinned] = []
     losses, valid = 0.0, 0  # of pixels, so that no figure depends on what makes a batch
     for batch in batches:
         views = prepare(batch, augment, seed, VALIDATION_EPOCH)
         logits = network(views.prompt, views.query)
         losses += float((pixel_losses(logits, views.mask) * views.valid).sum())
         valid += int(views.valid.sum())
-        scored.append(_scored(logits, views, batch["kind"]))
-    every = _pixel_ap(scored, range(len(kinds)))
-    if math.isnan(every):
-        raise Failure("train: no changed pixel in the val pairs, so nothing to select by; raise index.val_share")
-    point = {"val/loss": losses / valid, "val/pixel_ap/all": every}
-    for kind, name in enumerate(kinds):
-        if not math.isnan(score := _pixel_ap(scored, [kind])):
-            point[f"val/pixel_ap/{name}"] = score
-    return point
+        scored.append(thinned(logits, views.mask, views.valid, batch["kind"]))
+    return {"val/loss": losses / valid} | pixel_aps(scored, kinds)
 
 
 @torch.inference_mode()
@@ -82,35 +68,3 @@ def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> di
     still = network.attention_statistics(network.encode(originals), network.encode(recoloured))
     entropies = {f"val/attention_entropy/level_{level}": entropy for level, (entropy, _) in warped.items()}
     return entropies | {f"val/self_match/level_{level}": share for level, (_, share) in still.items()}
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A thinned batch."""
-
-    scores: npt.NDArray[np.float32]  # (B, h, w)
-    labels: npt.NDArray[np.bool_]  # (B, h, w)
-    valid: npt.NDArray[np.bool_]  # (B, h, w)
-    kind: npt.NDArray[np.int64]  # (B,)
-
-    def of(self, kinds: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Scores and labels of the valid pixels of pairs of these kinds."""
-        kept = self.valid & np.isin(self.kind, list(kinds))[:, None, None]
-        return self.scores[kept], self.labels[kept]
-
-
-def _scored(logits: Tensor, views: Prepared, kind: Tensor) -> _Scored:
-    every = max(1, logits.shape[-1] // SCORED_SIDE_PX)
-    thin = (slice(None), 0, slice(every // 2, None, every), slice(every // 2, None, every))
-    return _Scored(
-        scores=logits[thin].float().cpu().numpy(),
-        labels=views.mask[thin].cpu().numpy(),
-        valid=views.valid[thin].cpu().numpy(),
-        kind=kind.cpu().numpy(),
-    )
-
-
-def _pixel_ap(scored: Sequence[_Scored], kinds: Sequence[int]) -> float:
-    """Average precision over the pixels of all pairs of these kinds; NaN where none of them is changed."""
-    scores, labels = zip(*(batch.of(kinds) for batch in scored), strict=True)
-    return average_precision(np.concatenate(scores), np.concatenate(labels))

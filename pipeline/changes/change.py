@@ -109,6 +109,9 @@ def draw_change(
         sources: the images.
         config: strengths and areas.
     """
+    if kind == LOCAL and sources.textures is not None:
+        change = draw_local(rng, config.local)
+        return (), LocalChange(replace(change, files=sources.textures.draw(rng, config.local.textures)))
     count = config.local.textures if kind == LOCAL else 1 if kind == PASTE else DEFECTS[kind].donors
     donors = [_draw_donor(rng, row, sources) for _ in range(count)]
     donor_ids = tuple(int(sources.index.image_ids[donor]) for donor in donors)
@@ -116,8 +119,7 @@ def draw_change(
         return donor_ids, PasteChange(_draw_paste(rng, donors[0], sources, config.paste), config.paste.feather_px)
     if kind == LOCAL:
         return donor_ids, LocalChange(draw_local(rng, config.local))
-    change: Defect = DEFECTS[kind].draw(rng)
-    return donor_ids, change
+    return donor_ids, DEFECTS[kind].draw(rng)
 
 
 def prompt_is(record: PairRecord) -> int:
@@ -161,7 +163,10 @@ def _change(record: PairRecord, original: Image, sources: Sources, visible: Visi
         filled = sources.filled(sources.row(record.image_id), change.variant)
         return remove(original, filled.pixels, filled.objects, filled.hole, visible)
     rows = [sources.row(donor_id) for donor_id in record.donor_ids]
-    donors = [_as_query(sources.original(row), record.variation) for row in rows]
+    others = [sources.original(row) for row in rows]
+    if isinstance(change, LocalChange) and change.draw.files:
+        others = [sources.texture(name) for name in change.draw.files]
+    donors = [_as_query(other, record.variation) for other in others]
     if isinstance(change, PasteChange):
         instances = {instance.instance_id: instance for instance in sources.index.instances(rows[0])}
         masks = [sources.instance_mask(rows[0], instances[place.instance_id]) for place in change.placements]

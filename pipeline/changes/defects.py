@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.arrays import Image, Mask
+from pipeline.changes.cutpaste import CutPaste, apply_cutpaste, draw_cutpaste
 from pipeline.changes.dent import Dent, apply_dent, draw_dent
 from pipeline.changes.gloss import Gloss, apply_gloss, draw_gloss
 from pipeline.changes.poisson import Poisson, apply_poisson, draw_poisson
@@ -14,7 +15,8 @@ from pipeline.changes.repeat import Repeat, apply_repeat, draw_repeat
 from pipeline.changes.stain import Stain, apply_stain, draw_stain
 from pipeline.changes.stroke import Stroke, apply_stroke, draw_stroke
 
-Defect = Dent | Gloss | Poisson | Repeat | Stain | Stroke
+CUTPASTE = "cutpaste"
+Defect = CutPaste | Dent | Gloss | Poisson | Repeat | Stain | Stroke
 
 
 @dataclass(frozen=True)
@@ -34,4 +36,5 @@ DEFECTS: Mapping[str, Kind] = {
     "poisson": Kind(draw_poisson, apply_poisson, donors=1),
     "repeat": Kind(draw_repeat, apply_repeat),
     "gloss": Kind(draw_gloss, apply_gloss),
+    CUTPASTE: Kind(draw_cutpaste, apply_cutpaste),
 }

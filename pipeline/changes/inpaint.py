@@ -73,6 +73,7 @@ class Removal:
     """What is to be removed from one image."""
 
     image_id: int
+    group: str
     instance_ids: tuple[int, ...]  # none: the image stays as it is
     original: Image  # at the pairs' size
     objects: Mask  # the union of the instances, at the pairs' size
@@ -125,10 +126,11 @@ def build_inpainted_shard(job: ShardJob, task: InpaintTask) -> ShardEntry:
     refuse_other_code(job.attributes)
     cv2.setNumThreads(1)  # the worker processes are the parallelism
     outcomes = Counter[str]()
-    pairs = _filled(_drawn(Index(task.index), job.part, task, outcomes), task)
+    index = Index(task.index)
+    pairs = _filled(_drawn(index, job.part, task, outcomes), task)
     device = device_of_lama() if task.weights else "cpu"
     attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine(device)}
-    form = Form(task.size, (UNCHANGED, INPAINT), {OBJECTS: task.size})
+    form = Form(task.size, (UNCHANGED, INPAINT), index.groups, {OBJECTS: task.size})
     made = write_shard(task.shelf, shelf_name(job.fingerprint), form, pairs, attributes, outcomes, job.store)
     return replace(made, name=job.name)
 
@@ -193,7 +195,9 @@ def _drawn(index: Index, part: Part, task: InpaintTask, outcomes: Counter[str]) 
             objects = resize_mask(at_full_size, task.size)
             canvas, hole = (stored, at_full_size) if task.config.fill_at == "native" else (original, objects)
             names = tuple(instance.instance_id for instance in removed)
-            yield Removal(known.image_id, names, original, objects, canvas, dilate(hole, task.config.dilate_px))
+            yield Removal(
+                known.image_id, known.group, names, original, objects, canvas, dilate(hole, task.config.dilate_px)
+            )
 
 
 def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]:
@@ -212,6 +216,7 @@ def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]
                 changed=changed,
                 mask=hole,
                 kind=INPAINT if removal.instance_ids else UNCHANGED,
+                group=removal.group,
                 image_id=removal.image_id,
                 donor_id=NO_DONOR,
                 record={"removed": list(removal.instance_ids)},

@@ -19,14 +19,15 @@ class LocalDraw:
 
     perlin: PerlinMask
     threshold: float
-    textures: tuple[tuple[TextureOperation, ...], ...]  # one per donor image
+    textures: tuple[tuple[TextureOperation, ...], ...]  # one per donor image or file
     texture_weight: float  # of the textures in the blend, in (0, 1]
+    files: tuple[str, ...] = ()  # what the textures are made of, in the folder of textures; none: donor images
 
 
 def draw_local(rng: np.random.Generator, config: Local) -> LocalDraw:
     """Draw a local change."""
     return LocalDraw(
-        perlin=draw_perlin_mask(rng, config.max_scale_log2),
+        perlin=draw_perlin_mask(rng, (config.min_scale_log2, config.max_scale_log2), config.rotate_deg),
         threshold=config.threshold,
         textures=tuple(draw_texture(rng) for _ in range(config.textures)),
         texture_weight=float(rng.uniform(config.texture_weight.low, config.texture_weight.high)),

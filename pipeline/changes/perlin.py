@@ -15,7 +15,6 @@ import numpy.typing as npt
 from pipeline.arrays import Mask
 
 LATTICE = 256  # the permutation table of Perlin noise repeats after this many nodes
-MAX_ROTATION_DEG = 90.0  # DRAEM rotates its noise by up to this
 # Next to a node the noise is (gradient . step) up to a term of order step^3: its components, -1, 0 or 1, come out by
 # rounding. A power of two adds to a node's coordinate without error in float32, which is what the package computes in.
 STEP = 2.0**-6
@@ -34,11 +33,11 @@ class PerlinMask:
     angle_deg: float
 
 
-def draw_perlin_mask(rng: np.random.Generator, max_scale_log2: int) -> PerlinMask:
-    """Draw the two scales, 2^0 .. 2^max_scale_log2 cells, the place in the lattice and the rotation (DRAEM, facts)."""
-    rows_log2, cols_log2 = (int(scale) for scale in rng.integers(0, max_scale_log2, size=2, endpoint=True))
+def draw_perlin_mask(rng: np.random.Generator, scales_log2: tuple[int, int], rotate_deg: float) -> PerlinMask:
+    """Draw the two scales, 2^low .. 2^high cells, the place in the lattice, and the rotation, up to either way."""
+    rows_log2, cols_log2 = (int(scale) for scale in rng.integers(*scales_log2, size=2, endpoint=True))
     row0, col0 = (int(node) for node in rng.integers(LATTICE, size=2))
-    angle_deg = float(rng.uniform(-MAX_ROTATION_DEG, MAX_ROTATION_DEG))
+    angle_deg = float(rng.uniform(-rotate_deg, rotate_deg))
     return PerlinMask(rows_log2, cols_log2, row0, col0, angle_deg)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from configs.errors import BadRequest
 from configs.inpaint import InpaintParams
 from configs.section import load
+from configs.synth import SynthParams
 from configs.visible import Visible
 from pipeline.changes.change import from_record, make_pair
 from pipeline.changes.fillers import device_of_lama
@@ -50,8 +51,11 @@ def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake
     index, inpainted = root.parent / "index", root.parent / "inpainted"
     try:
         if attributes["stage"] == "synth":
-            sources = _sources(index, inpainted)
+            textures = _texture_folder() if "textures" in attributes.get("inputs", {}) else None
+            sources = _sources(index, inpainted, textures)
             found = {"index": sources.index.digest, "inpainted": sources.digest}
+            if sources.textures is not None:
+                found["textures"] = sources.textures.digest
             other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
             if other:
                 raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
@@ -63,8 +67,18 @@ def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake
 
 
 @lru_cache(maxsize=1)
-def _sources(index: Path, inpainted: Path) -> Sources:
-    return Sources(index, inpainted)
+def _sources(index: Path, inpainted: Path, textures: Path | None) -> Sources:
+    return Sources(index, inpainted, textures)
+
+
+def _texture_folder() -> Path:
+    """The folder of textures that params.yaml names. Raises BadRequest where it names none."""
+    named = load(SynthParams).synth.local.texture_folder
+    if named is None:
+        raise BadRequest(
+            "synth.local.texture_folder is null in params.yaml; name the folder that the pairs are made with"
+        )
+    return Path(named)
 
 
 def _photographs(index: Index) -> Path | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.arrays import Image, Mask
 from pipeline.changes.removal import OBJECTS
+from pipeline.changes.texture_folder import TextureFolder
 from pipeline.shards import ChunkReader, ShardEntry, Values, child, open_shard, read_manifest
 from pipeline.source import SPLITS, Index, InstanceRow, resize_mask
 
@@ -27,13 +28,13 @@ class Filled:
 
 
 class Sources:
-    """Reads data/index and data/inpainted by image; images are named by their row in the index.
+    """Reads data/index and data/inpainted by image, named by its row in the index, and the folder of textures, if any.
 
     Raises:
-        BadRequest: one of the two is not finished.
+        BadRequest: one of the first two is not finished, or the third has no images.
     """
 
-    def __init__(self, index_root: Path, inpainted_root: Path) -> None:
+    def __init__(self, index_root: Path, inpainted_root: Path, textures: Path | None = None) -> None:
         self.index = Index(index_root)
         manifest = read_manifest(inpainted_root)
         self._where, self._key = manifest.where(inpainted_root), manifest.key
@@ -46,6 +47,7 @@ class Sources:
         first = open_shard(self._where, self._key(self._entries[0]))
         size = first.attributes["parameters"]["size"]
         self.size: tuple[int, int] = (size[0], size[1])  # height, width in pixels
+        self.textures = None if textures is None else TextureFolder(textures, self.size)
         self._opened: dict[str, tuple[ChunkReader, ChunkReader, ChunkReader]] = {}
         self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
         self._ahead: dict[int, tuple[Pair, Filled]] = {}  # place -> what was read ahead
@@ -91,6 +93,11 @@ class Sources:
         entry, inside = self._find(place)
         (hole,), (objects,) = (chunks.read(inside, inside + 1) for chunks in self._chunks(entry)[1:])
         return Filled(self._read_one(place)[1], objects > 0, hole > 0)
+
+    def texture(self, name: str) -> Image:
+        """An image of the folder of textures; uint8 (H, W, 3)."""
+        assert self.textures is not None, f"{name}: of a folder of textures, and there is none"
+        return self.textures.read(name)
 
     def instance_mask(self, row: int, instance: InstanceRow) -> Mask:
         """The mask of one instance at the pairs' size."""

@@ -30,7 +30,7 @@ from pipeline.changes.change import (
     prompt_is,
     to_record,
 )
-from pipeline.changes.defects import DEFECTS
+from pipeline.changes.defects import CUTPASTE, DEFECTS
 from pipeline.changes.ground import draw_ground
 from pipeline.changes.removal import INPAINT, UNCHANGED
 from pipeline.changes.sources import Sources
@@ -64,6 +64,7 @@ class SynthTask:
     shelf: Path  # where the shards go
     index: Path
     inpainted: Path
+    textures: Path | None
     seed: int
     config: Synth
     visible: Visible
@@ -80,6 +81,7 @@ class Mix:
     which: float  # of the kinds of defects
     ground: float
     variation: float
+    cutpaste: float
 
 
 def plan_pairs(
@@ -92,7 +94,9 @@ def plan_pairs(
             an unknown kind of defect.
     """
     check_defects(params.synth)
-    sources = Sources(index_root, inpainted_root)
+    named = params.synth.local.texture_folder
+    textures = None if named is None else Path(named).absolute()
+    sources = Sources(index_root, inpainted_root, textures)
     images = {split: len(sources.index.rows(split)) for split in SPLITS}
     if min(images.values()) < 2:
         raise BadRequest(f"{index_root}: {images} images; each split needs two, a pair's donor is another image of it")
@@ -101,11 +105,14 @@ def plan_pairs(
         "seed": params.seed,
         "parameters": {
             "size": list(sources.size),
-            "synth": params.synth.model_dump(exclude={"store", "pairs_per_shard"}),
+            "synth": params.synth.model_dump(
+                exclude={"store": True, "pairs_per_shard": True, "local": {"texture_folder"}}
+            ),
             "visible": params.visible.model_dump(),
         },
         # Donors are any images of the split: a shard depends on all of both.
-        "inputs": {"index": sources.index.digest, "inpainted": sources.digest},
+        "inputs": {"index": sources.index.digest, "inpainted": sources.digest}
+        | ({} if sources.textures is None else {"textures": sources.textures.digest}),
         **made_by(__name__),
     }
 
@@ -115,7 +122,7 @@ def plan_pairs(
     ranks = {split: sources.index.ranks(split) for split in SPLITS}
     # Absolute: workers of a cluster started by hand may run in another folder.
     folders = shelf.absolute(), index_root.absolute(), inpainted_root.absolute()
-    task = SynthTask(*folders, params.seed, params.synth, params.visible)
+    task = SynthTask(*folders, textures, params.seed, params.synth, params.visible)
     images_per_shard = max(1, params.synth.pairs_per_shard // params.synth.pairs_per_image)
     return task, plan_shards(ranks, images_per_shard, attributes, of_part, params.synth.store)
 
@@ -128,7 +135,7 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     """
     refuse_other_code(job.attributes)
     cv2.setNumThreads(1)  # the worker processes are the parallelism
-    sources = _sources(task.index, task.inpainted, job.attributes["inputs"]["inpainted"])
+    sources = _sources(task.index, task.inpainted, task.textures, job.attributes["inputs"]["inpainted"])
     rows = sources.index.rows(job.part.split)[job.part.first : job.part.stop]
     outcomes = Counter[str]()
 
@@ -137,11 +144,13 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
             together = rows[first : first + IMAGES_AHEAD]
             sources.read_ahead(together)
             for row in together:
-                yield from map(as_new_pair, make_pairs(row, task.seed, sources, task.config, task.visible, outcomes))
+                group = sources.index.image(row).group
+                for made in make_pairs(row, task.seed, sources, task.config, task.visible, outcomes):
+                    yield as_new_pair(made, group)
 
     attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine()}
     key = shelf_name(job.fingerprint)
-    form = Form(sources.size, KINDS, {PROMPT: (*sources.size, 3)})
+    form = Form(sources.size, KINDS, sources.index.groups, {PROMPT: (*sources.size, 3)})
     made = write_shard(task.shelf, key, form, pairs(), attributes, outcomes, job.store)
     return replace(made, name=job.name)
 
@@ -168,6 +177,8 @@ def kind_of(mix: Mix, config: Synth) -> str:
     """
     if mix.unchanged < config.unchanged_prob:
         return UNCHANGED
+    if mix.cutpaste < config.cutpaste_prob:
+        return CUTPASTE
     if mix.defect < config.defect_prob:
         names = [name for name in DEFECTS if config.defects.get(name)]
         ends = np.cumsum([config.defects[name] for name in names])
@@ -185,14 +196,14 @@ def others(kind: str) -> tuple[str, ...]:
 
 
 def turns_at_removals(mixes: Sequence[Mix], config: Synth) -> list[int]:
-    """The pairs of an image that would be inpainted if none were local or a defect, in the order in which they take
-    removals.
+    """The pairs of an image that would be inpainted if none were local, a defect or a cut-paste, in the order in which
+    they take removals.
 
-    The pairs that a raised `local_prob` or `defect_prob` does not turn keep their removals; a raised `paste_prob` or
-    `unchanged_prob` hands on what it frees. Those that stay inpainted longest as `local_prob` is raised come first, so
-    that of these no removal is left over; a defect leaves the one of its turn.
+    The pairs that a raised `local_prob`, `defect_prob` or `cutpaste_prob` does not turn keep theirs; a raised
+    `paste_prob` or `unchanged_prob` hands on what it frees. Those that stay inpainted longest as `local_prob` is raised
+    come first, so that of these no removal is left over; a defect or a cut-paste leaves the one of its turn.
     """
-    bare = [replace(mix, local=1.0, defect=1.0) for mix in mixes]
+    bare = [replace(mix, local=1.0, defect=1.0, cutpaste=1.0) for mix in mixes]
     candidates = [number for number, mix in enumerate(bare) if kind_of(mix, config) == INPAINT]
     return sorted(candidates, key=lambda number: mixes[number].local, reverse=True)
 
@@ -298,14 +309,15 @@ def area_fault(made: Made, config: Synth) -> str | None:
     return "mask too large" if share > allowed.high else None
 
 
-def as_new_pair(made: Made) -> NewPair:
-    """A finished pair as the shard takes it."""
+def as_new_pair(made: Made, group: str) -> NewPair:
+    """A finished pair of an image of `group`, as the shard takes it."""
     record = made.record
     return NewPair(
         made.original,
         made.changed,
         made.mask,
         kind=record.change.kind,
+        group=group,
         image_id=record.image_id,
         donor_id=record.donor_ids[0] if record.donor_ids else NO_DONOR,
         prompt_is=prompt_is(record),
@@ -315,9 +327,9 @@ def as_new_pair(made: Made) -> NewPair:
 
 
 @lru_cache(maxsize=1)
-def _sources(index: Path, inpainted: Path, digest: str) -> Sources:
+def _sources(index: Path, inpainted: Path, textures: Path | None, digest: str) -> Sources:
     """Opened once per process: a shard's donors lie in as many other shards, and opening each takes milliseconds."""
-    sources = Sources(index, inpainted)
+    sources = Sources(index, inpainted, textures)
     if sources.digest != digest:
         raise Failure(f"{inpainted}: changed since the run began; run `dvc repro` again")
     return sources

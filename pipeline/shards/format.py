@@ -6,7 +6,8 @@
         pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
         mask      uint8 (N, H, W)       1 where the two differ by intent
         kind      uint8 (N,)            place among the names of the kinds, the keys of `entry.kinds`
-        image_id  int64 (N,)            COCO id of the original
+        group     uint16 (N,)           category of the original, place among the names in `entry.groups`
+        image_id  int64 (N,)            id of the original: COCO's, or made of the name of its file
         donor_id  int64 (N,)            image the pasted object or the texture came from, -1 if none
         prompt_is uint8 (N,)            what to compare with: 0 the original, 1 `prompt`, which is aligned with it,
                                         2 `prompt`, which shows another place or specimen
@@ -34,8 +35,8 @@ import zarr
 from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
-FORMAT, FORMAT_VERSION = "metauas-pairs", 3
-ARRAYS = ("pair", "mask", "kind", "image_id", "donor_id", "prompt_is")
+FORMAT, FORMAT_VERSION = "metauas-pairs", 4
+ARRAYS = ("pair", "mask", "kind", "group", "image_id", "donor_id", "prompt_is")
 PROMPT = "prompt"
 THE_ORIGINAL, ALIGNED, ELSEWHERE = range(3)  # what a prompt is
 NO_DONOR = -1
@@ -58,6 +59,7 @@ class Shard:
     pair: zarr.Array[Any]
     mask: zarr.Array[Any]
     kind: zarr.Array[Any]
+    group: zarr.Array[Any]
     image_id: zarr.Array[Any]
     donor_id: zarr.Array[Any]
     prompt_is: zarr.Array[Any]
@@ -74,6 +76,11 @@ class Shard:
         """The names of the kinds, by their numbers."""
         return list(self.attributes["entry"]["kinds"])
 
+    @property
+    def groups(self) -> list[str]:
+        """The names of the groups, by their numbers."""
+        return list(self.attributes["entry"]["groups"])
+
     def prompt(self, place: int) -> npt.NDArray[np.uint8] | None:
         """The prompt of a pair, uint8 (H, W, 3); None where it is the original."""
         return None if self.prompt_is[place] == THE_ORIGINAL else np.asarray(self.extra[PROMPT][place], np.uint8)
@@ -89,6 +96,7 @@ class ShardEntry:
     distinct: int  # pairs, each counted once however often its pixels stand there
     per_image: tuple[int, ...]  # pairs of each image that has some, in the order of the index
     kinds: dict[str, int]  # kind -> number of pairs, of every kind there is, in the order of their numbers
+    groups: dict[str, int]  # group -> number of pairs, of every group there is, in the order of their numbers
     outcomes: dict[str, int]  # what was drawn again or could not be made, and why -> how often
     fingerprint: str  # of everything the shard was made from
     sha256: str  # of its arrays and records
@@ -102,6 +110,7 @@ class Manifest:
     distinct: int  # pairs, each counted once however often its pixels stand there
     kinds: dict[str, int]
     kind_shares: dict[str, float]
+    groups: dict[str, int]
     outcomes: dict[str, int]
     store: str | None  # URL of the shards; None: they lie beside the manifest
 
@@ -222,10 +231,11 @@ def shard_names(where: Where) -> list[str]:
 def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None) -> Manifest:
     """Write manifest.json for the shards of `root`, or of the URL `store`, whole or not at all."""
     shards = tuple(sorted(entries, key=lambda entry: number_of(entry.name)))
-    kinds = Counter[str]()
+    kinds, groups = Counter[str](), Counter[str]()
     outcomes = Counter[str]()
     for entry in shards:
         kinds.update(entry.kinds)
+        groups.update(entry.groups)
         outcomes.update(entry.outcomes)
     total = max(sum(kinds.values()), 1)
     manifest = Manifest(
@@ -233,6 +243,7 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None 
         distinct=sum(entry.distinct for entry in shards),
         kinds=dict(kinds),
         kind_shares={kind: round(count / total, 6) for kind, count in kinds.items()},
+        groups=dict(groups),
         outcomes=dict(sorted(outcomes.items())),
         store=store,
     )
@@ -259,6 +270,7 @@ def read_manifest(root: Path, name: str = MANIFEST) -> Manifest:
             distinct=content["distinct"],
             kinds=content["kinds"],
             kind_shares=content["kind_shares"],
+            groups=content["groups"],
             outcomes=content["outcomes"],
             store=content["store"],
         )

@@ -32,7 +32,13 @@ from pipeline.shards.format import (
 )
 from pipeline.shards.store import flush, upload
 
-COLUMNS = {"kind": np.uint8, "image_id": np.int64, "donor_id": np.int64, "prompt_is": np.uint8}  # a number a pair
+COLUMNS = {  # a number a pair
+    "kind": np.uint8,
+    "group": np.uint16,
+    "image_id": np.int64,
+    "donor_id": np.int64,
+    "prompt_is": np.uint8,
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Form:
 
     size: tuple[int, int]  # height and width in pixels
     kinds: Sequence[str]  # by their numbers
+    groups: Sequence[str]  # by their numbers
     more: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # further arrays, uint8: shape for a pair
 
 
@@ -52,6 +59,7 @@ class NewPair:
     changed: Image
     mask: Mask
     kind: str
+    group: str
     image_id: int
     donor_id: int
     record: Mapping[str, Any]  # JSON-like; regenerates the pair
@@ -110,26 +118,27 @@ def _write_group(
     records: list[Mapping[str, Any]] = []
     different: set[tuple[bytes, ...]] = set()
     shapes = {"pair": (2, *form.size, 3), "mask": form.size, **form.more}
-    numbers = {kind: number for number, kind in enumerate(form.kinds)}
+    numbers = {"kind": _numbered(form.kinds), "group": _numbered(form.groups)}
     with _PixelArrays(path, shapes) as pixels:
         for new in pairs:
             own = {"pair": np.stack([new.original, new.changed]), "mask": new.mask, **new.more}
             different.add(pixels.append(own))
             for column, values in columns.items():
-                values.append(numbers[new.kind] if column == "kind" else getattr(new, column))
+                value = getattr(new, column)
+                values.append(numbers[column][value] if column in numbers else value)
             records.append(new.record)
         digests = pixels.finish(group)
     for column, dtype in COLUMNS.items():
         _write_column(group, column, np.array(columns[column], dtype))
     digests |= {RECORDS: digest_of_records(records)}
     digests |= _digests_of_small_files(path, digests)
-    count = Counter(columns["kind"])
     entry = {
         "split": attributes["split"],
         "pairs": len(records),
         "distinct": len(different),
         "per_image": [len(list(own)) for _, own in groupby(columns["image_id"])],
-        "kinds": {kind: count[number] for kind, number in numbers.items()},
+        "kinds": _counts(columns["kind"], numbers["kind"]),
+        "groups": _counts(columns["group"], numbers["group"]),
         "outcomes": dict(sorted(outcomes.items())),
         "fingerprint": attributes["fingerprint"],
         "sha256": combined_digest(digests),
@@ -145,6 +154,16 @@ def _write_group(
         }
     )
     return entry
+
+
+def _numbered(names: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _counts(column: Sequence[int], numbers: Mapping[str, int]) -> dict[str, int]:
+    """How many of a column there are, by name."""
+    count = Counter(column)
+    return {name: count[number] for name, number in numbers.items()}
 
 
 class _PixelArrays:

@@ -18,6 +18,7 @@ SECTIONS: Final[dict[str, dict[str, type]]] = {
     "annotations": {"id": int, "image_id": int},
 }
 MIN_POLYGON_NUMBERS = 6  # three corners
+WHOLE = "all"  # the one group of a source without categories
 FARTHEST_SIDES = 10  # of the image, that a polygon may reach outside of it
 
 
@@ -32,6 +33,11 @@ class Annotations:
     images: dict[int, dict[str, Any]]  # image id -> its entry
     instances: dict[int, list[dict[str, Any]]]  # image id -> its annotations, in id order
     refused: Counter[str]  # why annotations are not among them -> how many
+
+    @property
+    def groups(self) -> dict[int, str]:
+        """The category of every image, by its id; WHOLE where there are none."""
+        return {image_id: entry.get("group", WHOLE) for image_id, entry in self.images.items()}
 
 
 def read_annotations(path: Path) -> Annotations:

@@ -19,6 +19,7 @@ from pipeline.arrays import Image
 AS_STORED_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 # Decoded it takes 300 MB, a third of a worker's memory in the ready files; a file of a megabyte may state far more.
 MOST_PIXELS = 100_000_000
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")  # in any case
 # What OpenCV decodes, and Pillow knows by these names. The first frame of a motion photograph is a JPEG.
 FORMATS = ("MPO", "JPEG", "PNG", "BMP", "TIFF", "WEBP")
 PNG_BITS = 24  # place of the byte, behind signature, length, name and sides

@@ -38,6 +38,7 @@ class ImageRow:
     sha256: str  # of the file
     split: str
     rank: int  # 0 .. 2^63 - 1, drawn for the image alone: rows of a split ascend in it
+    group: str  # the category it is a normal image of; WHOLE of a source without categories
     instances: int  # usable ones
     first_instance: int  # row of its first instance in the instance table
 
@@ -90,6 +91,11 @@ class Index:
         """The masks of instances of the image in a row, bool (height, width) at the image's own size."""
         image = self.image(row)
         return [decode_mask(instance.counts, image.height, image.width) for instance in instances]
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of all groups, sorted."""
+        return list(self.summary["groups"])
 
     def ranks(self, split: str) -> list[int]:
         """The ranks of a split's rows, ascending."""

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,7 @@ from pyarrow import feather
 from configs.errors import BadRequest, Failure
 from pipeline.progress import track
 from pipeline.source.alike import groups_alike
-from pipeline.source.coco import Annotations, UnusableInstanceError, mask_area, run_lengths
+from pipeline.source.coco import WHOLE, Annotations, UnusableInstanceError, mask_area, run_lengths
 from pipeline.source.images import UnreadableImageError, content_hash, examine, read_bytes
 from pipeline.source.index import IMAGES, INSTANCES, SPLITS, SUMMARY, ImageRow, InstanceRow
 
@@ -35,6 +35,7 @@ IMAGE_SCHEMA = pa.schema(
         ("sha256", pa.string()),
         ("split", pa.string()),
         ("rank", pa.int64()),
+        ("group", pa.string()),
         ("instances", pa.int32()),
         ("first_instance", pa.int64()),
     ]
@@ -79,21 +80,32 @@ class Place:
     rank: int  # 0 .. 2^63 - 1, random
 
 
-def choose_images(image_ids: Sequence[int], count: int, val_share: float, seed: int) -> dict[int, Place]:
-    """Draw at most `count` images and their split, in id order.
+def choose_images(groups: Mapping[int, str], count: int, val_share: float, seed: int) -> dict[int, Place]:
+    """Draw at most `count` images and the split of each, in id order; of every group the same share is for val.
+
+    Args:
+        groups: of the images there are, by their ids.
+        count: at most.
+        val_share: of the images of a group.
+        seed: of the draws.
 
     Raises:
-        BadRequest: a split would be empty.
+        BadRequest: a split would be empty, or a group be missing in one.
     """
-    draws = {image_id: _draw(image_id, seed) for image_id in image_ids}
+    draws = {image_id: _draw(image_id, seed) for image_id in groups}
     taken = sorted(draws, key=lambda image_id: draws[image_id])[:count]
-    val_count = round(len(taken) * val_share)
-    if not 0 < val_count < len(taken):
-        raise BadRequest(
-            f"index.val_share = {val_share} of {len(taken)} images leaves {val_count} for val; "
-            "both splits need at least one image"
-        )
-    for_val = set(sorted(taken, key=lambda image_id: draws[image_id][1])[:val_count])
+    members: dict[str, list[int]] = {group: [] for group in groups.values()}
+    for image_id in taken:
+        members[groups[image_id]].append(image_id)
+    for_val: set[int] = set()
+    for group, own in members.items():
+        val_count = round(len(own) * val_share)
+        if not 0 < val_count < len(own):
+            raise BadRequest(
+                f"index.val_share = {val_share} of {len(own)} images{_of(group)} leaves {val_count} for val; "
+                "both splits need at least one image"
+            )
+        for_val |= set(sorted(own, key=lambda image_id: draws[image_id][1])[:val_count])
     return {
         image_id: Place("val" if image_id in for_val else "train", draws[image_id][0]) for image_id in sorted(taken)
     }
@@ -103,10 +115,12 @@ def build_index(annotations: Annotations, folder: Path, places: dict[int, Place]
     """Read every chosen image once and gather the rows of both tables.
 
     Of files with the same bytes the one of the lowest id is kept. Photographs that look alike go to the split of the
-    lowest id among them: what is learned from must not be validated on.
+    lowest id among them: what is learned from must not be validated on. Normal images of a category all look alike, and
+    stay where they were drawn.
 
     Raises:
-        Failure: more than `max_unreadable_share` of the images cannot be used, or a split comes out empty.
+        Failure: more than `max_unreadable_share` of the images cannot be used, a split comes out empty, or a group is
+            missing in one.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = pool.map(lambda image_id: _check_image(annotations.images[image_id], folder), places)
@@ -122,29 +136,30 @@ def build_index(annotations: Annotations, folder: Path, places: dict[int, Place]
     repeated = list(_repeated(usable, annotations))
     for again in repeated:
         del usable[again.image_id]
-    ids = list(usable)
-    alike = [[ids[place] for place in group] for group in groups_alike([found.look for found in usable.values()])]
+    ids, groups = list(usable), annotations.groups
+    loose = [image_id for image_id in ids if groups[image_id] == WHOLE]
+    alike = [[loose[place] for place in group] for group in groups_alike([usable[image_id].look for image_id in loose])]
     places = places | {
         image_id: replace(places[image_id], split=places[group[0]].split) for group in alike for image_id in group
     }
     order = sorted(ids, key=lambda image_id: (SPLITS.index(places[image_id].split), places[image_id].rank))
-    if {places[image_id].split for image_id in ids} != set(SPLITS):
-        raise Failure(f"{folder}: {len(ids)} images that can be used leave a split empty; add images")
+    _check_splits(folder, ids, groups, places)
     refused = annotations.refused.copy()
     rows: list[ImageRow] = []
     instances: list[InstanceRow] = []
     for image_id in order:
-        entry, place = annotations.images[image_id], places[image_id]
-        own = list(_usable_instances(annotations.instances[image_id], entry, refused))
+        entry, place, photograph = annotations.images[image_id], places[image_id], usable[image_id]
+        own = list(_usable_instances(annotations.instances[image_id], photograph, refused))
         rows.append(
             ImageRow(
                 image_id=image_id,
                 file=entry["file_name"],
-                height=entry["height"],
-                width=entry["width"],
-                sha256=usable[image_id].sha256,
+                height=photograph.height,
+                width=photograph.width,
+                sha256=photograph.sha256,
                 split=place.split,
                 rank=place.rank,
+                group=groups[image_id],
                 instances=len(own),
                 first_instance=len(instances),
             )
@@ -166,9 +181,13 @@ def write_index(root: Path, found: Found) -> dict[str, Any]:
         feather.write_feather(table, root / name, compression="uncompressed")
         digest.update((root / name).read_bytes())
     splits = Counter(row.split for row in found.rows)
+    groups = {group: Counter[str]() for group in sorted({row.group for row in found.rows})}
+    for row in found.rows:
+        groups[row.group][row.split] += 1
     summary = {
         "digest": digest.hexdigest(),
         "images": {split: splits[split] for split in SPLITS},
+        "groups": {group: {split: counts[split] for split in SPLITS} for group, counts in groups.items()},
         "images_without_instances": sum(row.instances == 0 for row in found.rows),
         "instances": len(found.instances),
         "skipped_images": [asdict(image) for image in found.skipped],
@@ -203,6 +222,8 @@ class _Checked:
 
     sha256: str
     look: int
+    height: int
+    width: int
 
 
 def _draw(image_id: int, seed: int) -> tuple[int, int]:
@@ -216,12 +237,25 @@ def _check_image(entry: dict[str, Any], folder: Path) -> _Checked | Skipped:
     file = entry["file_name"]
     try:
         data = read_bytes(image_path(folder, file))
-        found, wanted = examine(data), (entry["height"], entry["width"])
+        found = examine(data)
+        wanted = entry.get("height", found.height), entry.get("width", found.width)
         if (found.height, found.width) != wanted:
             raise UnreadableImageError(f"is {found.height}x{found.width}, its annotation says {wanted[0]}x{wanted[1]}")
     except UnreadableImageError as error:
         return Skipped(entry["id"], file, str(error))
-    return _Checked(content_hash(data), found.look)
+    return _Checked(content_hash(data), found.look, found.height, found.width)
+
+
+def _check_splits(folder: Path, ids: Sequence[int], groups: Mapping[int, str], places: Mapping[int, Place]) -> None:
+    """Raises Failure where a group has no image that can be used in a split."""
+    for group in sorted({groups[image_id] for image_id in places}):
+        own = [image_id for image_id in ids if groups[image_id] == group]
+        if {places[image_id].split for image_id in own} != set(SPLITS):
+            raise Failure(f"{folder}: {len(own)} images{_of(group)} that can be used leave a split empty; add images")
+
+
+def _of(group: str) -> str:
+    return "" if group == WHOLE else f" of category {group}"
 
 
 def _repeated(usable: dict[int, _Checked], annotations: Annotations) -> Iterator[Skipped]:
@@ -234,20 +268,19 @@ def _repeated(usable: dict[int, _Checked], annotations: Annotations) -> Iterator
 
 
 def _usable_instances(
-    annotations: list[dict[str, Any]], image: dict[str, Any], refused: Counter[str]
+    annotations: list[dict[str, Any]], image: _Checked, refused: Counter[str]
 ) -> Iterator[InstanceRow]:
     """The instances of one image that have a mask; the others are counted in `refused` by reason."""
-    height, width = image["height"], image["width"]
     for annotation in annotations:
         try:
-            counts = run_lengths(annotation.get("segmentation"), height, width)
+            counts = run_lengths(annotation.get("segmentation"), image.height, image.width)
         except UnusableInstanceError as reason:
             refused[str(reason)] += 1
             continue
         yield InstanceRow(
             instance_id=annotation["id"],
-            image_id=image["id"],
+            image_id=annotation["image_id"],
             is_crowd=bool(annotation.get("iscrowd", 0)),
-            area_px=mask_area(counts, height, width),
+            area_px=mask_area(counts, image.height, image.width),
             counts=counts,
         )

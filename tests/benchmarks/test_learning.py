@@ -74,16 +74,16 @@ def result(score: float) -> dict:
     ("line", "cells"),
     [
         (
-            Line("paper", "0", result(0.8)),
-            ["paper", "0", "1200", "10.0", "2.0", "0.800", "", "", "0.200", "0.250", "0.010", "1.000", "0.400"],
+            Line("paper", "0", result(0.8), "metauas"),
+            ["paper", "0", "1200", "10.0", "2.0", "0.800", "", "", "0.200", "", "0.250", "0.010", "1.000", "0.400"],
         ),
         (
-            Line("paper", "sd", combined([result(0.8), result(0.6)], stdev)),
-            ["paper", "sd", "", "", "", "0.141", "", "", "0.035", "0.000", "0.000", "0.000", "0.071"],
+            Line("paper", "sd", combined([result(0.8), result(0.6)], stdev), "metauas"),
+            ["paper", "sd", "", "", "", "0.141", "", "", "0.035", "", "0.000", "0.000", "0.000", "0.071"],
         ),
         (
             Line("patchcore (no training)", "", result(0.8), "patchcore"),
-            ["patchcore (no training)", "", "", "", "", "0.400", "", "", "", "", "", "0.500", "0.300"],
+            ["patchcore (no training)", "", "", "", "", "0.400", "", "", "", "", "", "", "0.500", "0.300"],
         ),
     ],
     ids=["a run", "a deviation", "a baseline"],

@@ -9,6 +9,7 @@ from pipeline.shards.format import NO_DONOR, PROMPT, write_manifest
 from pipeline.shards.writer import Form, NewPair, write_shard
 
 KINDS = ("unchanged", "inpaint", "paste", "local")
+GROUPS = ("bottle", "screw")
 
 
 def square_pairs(count: int, side_px: int, seed: int) -> Iterator[NewPair]:
@@ -20,11 +21,13 @@ def square_pairs(count: int, side_px: int, seed: int) -> Iterator[NewPair]:
         row, col = rng.integers(side_px // 4, side_px // 2, 2)
         square = np.s_[row : row + side_px // 4, col : col + side_px // 4]
         changed[square], mask[square] = 255, True
-        yield NewPair(original, changed, mask, KINDS[1 + number % 3], 1000 * seed + number, NO_DONOR, {})
+        yield NewPair(
+            original, changed, mask, KINDS[1 + number % 3], GROUPS[number % 2], 1000 * seed + number, NO_DONOR, {}
+        )
 
 
 def form(side_px: int) -> Form:
-    return Form((side_px, side_px), KINDS, {PROMPT: (side_px, side_px, 3)})
+    return Form((side_px, side_px), KINDS, GROUPS, {PROMPT: (side_px, side_px, 3)})
 
 
 def write_square_shards(root: Path, side_px: int = 64) -> None:

@@ -10,7 +10,7 @@ from pipeline.inspect import describe, main
 from pipeline.shards.format import open_shard, shard_path
 from pipeline.shards.writer import Form, NewPair, write_shard
 
-FORM = Form((8, 8), ("unchanged", "inpaint"))
+FORM = Form((8, 8), ("unchanged", "inpaint"), ("all",))
 
 
 def test_the_report_agrees_with_the_arrays(workspace, capsys):
@@ -85,7 +85,7 @@ def test_verify_finds_a_pair_that_breaks_a_law(tmp_path, changed_at, mask_at, fa
         "code": {"version": "0"},
         "parameters": {"visible": {"min_contrast": 12, "min_share": 0.3}},
     }
-    write_shard(tmp_path, "shard_0000", FORM, [NewPair(*pair, mask, "inpaint", 0, 0, {})], attributes, {})
+    write_shard(tmp_path, "shard_0000", FORM, [NewPair(*pair, mask, "inpaint", "all", 0, 0, {})], attributes, {})
 
     with pytest.raises(Failure, match=f"{fault}.*run `dvc repro "):
         main(["shard_0000", "--root", str(tmp_path), "--verify"])
@@ -117,7 +117,9 @@ def test_what_a_shard_says_is_text_and_never_markup(tmp_path, capsys):
         "parameters": {"a[/x]": "[link=javascript:alert(1)]x[/link]", "b": "<script>"},
     }
     pair, mask = np.zeros((2, 8, 8, 3), np.uint8), np.zeros((8, 8), np.bool_)
-    write_shard(tmp_path, "shard_0000", FORM, [NewPair(*pair, mask, "unchanged", 0, -1, {})], attributes, {"[bold]": 1})
+    write_shard(
+        tmp_path, "shard_0000", FORM, [NewPair(*pair, mask, "unchanged", "all", 0, -1, {})], attributes, {"[bold]": 1}
+    )
 
     assert main(["shard_0000", "--root", str(tmp_path), "--html", str(tmp_path / "page.html")]) == 0
 

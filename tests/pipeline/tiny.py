@@ -66,5 +66,5 @@ def draw_source(folder: Path, count: int = 12) -> None:
 def index_source(folder: Path, root: Path, config: Everything) -> None:
     """Make data/index of a source, as the stage does."""
     annotations = read_annotations(folder / "instances.json")
-    places = choose_images(sorted(annotations.images), config.index.images, config.index.val_share, config.seed)
+    places = choose_images(annotations.groups, config.index.images, config.index.val_share, config.seed)
     write_index(root, build_index(annotations, folder / "images", places, config.index.max_unreadable_share))

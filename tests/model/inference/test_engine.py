@@ -87,11 +87,9 @@ def test_several_scales_are_the_mean_of_the_maps_of_each(network):
 def test_the_aspect_kept_is_that_of_the_first_prompt(network, tmp_path):
     save_checkpoint(tmp_path / "best.ckpt", network, size=(64, 64))
     cv2.imwrite(str(tmp_path / "tall.png"), np.zeros((200, 50, 3), np.uint8))
-    compare, size = open_engine(
-        tmp_path / "best.ckpt", [tmp_path / "tall.png"], View(keep_aspect=True), "maps", Speed(), 2
-    )
-    assert size == (128, 32)
-    assert compare(torch.rand(1, 3, *size)).shape == (1, 1, 128, 32)
+    engine = open_engine(tmp_path / "best.ckpt", [tmp_path / "tall.png"], View(keep_aspect=True), "maps", Speed(), 2)
+    assert engine.size == (128, 32)
+    assert engine.compare(torch.rand(1, 3, *engine.size)).shape == (1, 1, 128, 32)
 
 
 @pytest.mark.parametrize("scales", [(0.0,), (1.0, 1.5)])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from configs.errors import BadRequest
 from model.onenip.network import OneNIP
+from model.onenip.reconstruction import neck
 from tests.model.checkpoints import save_checkpoint
 
 TINY = {"encoder": "test_resnet", "size": (64, 96), "encoder_layers": 1, "decoder_layers": 2}
@@ -283,7 +284,7 @@ def test_a_checkpoint_s_arguments_are_those_of_the_constructor():
         (lambda c: c["onenip"].update(version=9), r"neither a OneNIP of version 1 of this project \(found 9\)"),
         (lambda c: c["onenip"].pop("network"), r"a damaged OneNIP checkpoint \(KeyError: 'network'\)"),
         (lambda c: c["onenip"]["network"].update(heads=4), r"unexpected keyword argument 'heads'"),
-        (lambda c: c["onenip"]["network"].update(alpha=2), r"alpha 2; wanted"),
+        (lambda c: c["onenip"]["network"].update(alpha=2), r"alpha 2, dropout 0.1; wanted"),
         (lambda c: c.pop("state_dict"), r"a damaged OneNIP checkpoint \(KeyError: 'state_dict'\)"),
         (lambda c: c["state_dict"].pop("network.normaliser"), r"do not fit OneNIP: 1 missing \(normaliser\)"),
     ],
@@ -310,11 +311,39 @@ def test_a_checkpoint_that_is_not_there_is_refused(tmp_path):
         ({"prompt": "fixed"}, "prompt is 'fixed'; wanted none, static, dynamic"),
         ({"decoder": "v3"}, "decoder of prompt 'dynamic' is 'v3'; wanted v1, v2"),
         ({"prompt": "none", "decoder": "v1"}, "decoder of prompt 'none' is 'v1'; wanted v2"),
-        ({"decoder_layers": 0}, r"1 \+ 0 layers and alpha 0.5; wanted 1 \+ 1 or more and 0 to 1"),
-        ({"alpha": 1.5}, r"1 \+ 2 layers and alpha 1.5; wanted"),
+        ({"decoder_layers": 0}, r"1 \+ 0 layers, alpha 0.5, dropout 0.1; wanted 1 \+ 1 or more, 0 to 1 and below 1"),
+        ({"alpha": 1.5}, r"1 \+ 2 layers, alpha 1.5, dropout"),
         ({"encoder": "convnext_atto"}, "features at strides 4, 8, 16, 32; wanted 2, 4, 8, 16; take a model"),
     ],
 )
 def test_a_wrong_argument_says_what_was_wanted(wrong, said):
     with pytest.raises(BadRequest, match=said):
         tiny(**wrong)
+
+
+def test_a_refined_map_counts_only_after_calibration():
+    network = tiny()
+    found = network.compare(features(network, 1), features(network, 2))
+    for of in (network.score_map, network.relative_map):
+        with pytest.raises(BadRequest, match="no scale c; `calibrate` it on error maps of normal images"):
+            of(found)
+    network.calibrate([found.error])
+    torch.testing.assert_close(2 * network.normaliser * network.relative_map(found), network.score_map(found))
+    bare = tiny(alpha=0.0)
+    assert torch.equal(bare.score_map(found), found.error)
+
+
+def test_a_standardised_start_gives_the_transformer_standard_features_and_the_average_back():
+    network, levels = tiny(), features(tiny(), 6)
+    rows = neck(levels, network.grid).permute(0, 2, 3, 1).flatten(0, 2)
+    mean, deviation = rows.mean(0), rows.std(0)
+    before = copy.deepcopy(network.reconstruction)
+
+    network.start_from(neck(levels, network.grid))
+
+    after = network.reconstruction
+    torch.testing.assert_close(
+        after.input_proj(rows), before.input_proj((rows - mean) / deviation), atol=1e-3, rtol=1e-3
+    )
+    tokens = torch.randn(5, 256)
+    torch.testing.assert_close(after.output_proj(tokens), before.output_proj(tokens) * deviation + mean)

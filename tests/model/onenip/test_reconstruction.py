@@ -11,7 +11,14 @@ CHANNELS, GRID = 24, (4, 6)
 
 def reconstruction(**changed):
     torch.manual_seed(0)
-    switches = {"prompt": "dynamic", "decoder": "v2", "encoder_layers": 2, "decoder_layers": 2, "refiner": True}
+    switches = {
+        "prompt": "dynamic",
+        "decoder": "v2",
+        "encoder_layers": 2,
+        "decoder_layers": 2,
+        "refiner": True,
+        "dropout": 0.1,
+    }
     return Reconstruction(CHANNELS, *GRID, **switches | changed).eval()
 
 

@@ -54,12 +54,6 @@ def test_without_a_refiner_the_error_is_the_score():
     assert score_map(case, 0.5, torch.tensor(UNCALIBRATED)) is case.error
 
 
-def test_a_refined_map_counts_only_after_calibration():
-    with pytest.raises(BadRequest, match="no common scale yet; `calibrate` on error maps first, or alpha=0"):
-        score_map(found(0), 0.5, torch.tensor(UNCALIBRATED))
-    assert torch.equal(score_map(found(0), 0.0, torch.tensor(UNCALIBRATED)), found(0).error)
-
-
 @given(st.lists(seeds, min_size=1, max_size=4))
 def test_the_middle_is_of_all_maps_however_they_come(some):
     everything = torch.cat([maps(seed) for seed in some])

@@ -10,7 +10,7 @@ from configs.errors import Failure
 from model.metauas.network import MetaUAS
 from model.training.checkpoints import LAST, save_last
 from model.training.devices import Devices
-from model.training.learner import Learner
+from model.training.metauas import MetaUASLearner
 from model.training.run_state import RunState
 from tests.model.tiny_training import params
 
@@ -19,7 +19,7 @@ ROOM = 3 << 20  # bytes, for a checkpoint of 2.7 MB and not for a second one
 
 @pytest.fixture
 def learner():
-    return Learner(MetaUAS(**params().model.model_dump()), params().train, 0, 3, Devices(torch.device("cpu")))
+    return MetaUASLearner(MetaUAS(**params().model.arguments), params().train, 0, 3, Devices(torch.device("cpu")))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     subprocess.run(["umount", tmp_path], check=True)
 
 
-def refused(folder: Path, learner: Learner, reason: str) -> None:
+def refused(folder: Path, learner: MetaUASLearner, reason: str) -> None:
     """Writing once more fails in one line, the file before stays, and nothing else does."""
     before = (folder / LAST).read_bytes()
     with pytest.raises(

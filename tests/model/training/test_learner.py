@@ -9,7 +9,8 @@ from model.pairs import views as augment
 from model.pairs.dataset import PairDataset
 from model.training.devices import Devices
 from model.training.feed import Feed
-from model.training.learner import Learner, cosine
+from model.training.learner import cosine
+from model.training.metauas import MetaUASLearner
 from tests.model.tiny_pairs import write_square_shards
 from tests.model.tiny_training import fixed_norms, params
 
@@ -26,8 +27,8 @@ def batch(tmp_path):
 def learner(model=None, devices=ALONE, **recipe):
     """One whose network always starts from the same weights."""
     torch.manual_seed(0)
-    network = MetaUAS(**params().model.model_dump() | (model or {}))
-    return Learner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, devices)
+    network = MetaUAS(**params().model.arguments | (model or {}))
+    return MetaUASLearner(network.train(), params(clip_norm=None, **recipe).train, 0, 3, devices)
 
 
 def step(one, batch):
@@ -85,7 +86,7 @@ def test_devices_send_two_messages_a_step(batch, monkeypatch):
 def test_the_fast_form_of_a_frozen_encoder_changes_no_gradient(batch, monkeypatch, encoder):
     fixed_norms(monkeypatch)  # statistics of few places blow rounding up
     fast = learner({"encoder": encoder, "freeze_encoder": True})
-    monkeypatch.setattr("model.training.learner.with_fast_encoder", lambda network: network)
+    monkeypatch.setattr("model.training.metauas.with_fast_encoder", lambda network: network)
     plain = learner({"encoder": encoder, "freeze_encoder": True})
     torch.testing.assert_close(step(fast, batch).loss, step(plain, batch).loss, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(gradients(fast), gradients(plain), atol=1e-5, rtol=1e-3)

@@ -9,7 +9,8 @@ import torch
 from configs.train import TrainParams
 from model.metauas.metadata import CHECKPOINT
 from model.training import runs
-from model.training.run import Places, can_go_on, train
+from model.training.metauas import train_metauas
+from model.training.run import Places, can_go_on
 from model.training.run_state import RunState
 from model.training.runs import settings_of
 from tests.model.tiny_pairs import write_square_shards
@@ -27,7 +28,7 @@ def run(tmp_path, capsys):
         for shown in (places.model, places.curves):  # as DVC does before a stage
             shutil.rmtree(shown, ignore_errors=True)
         capsys.readouterr()
-        train(params(**recipe), places, code)
+        train_metauas(params(**recipe), places, code)
         return capsys.readouterr().out, places.model
 
     return run

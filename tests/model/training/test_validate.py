@@ -14,7 +14,7 @@ def test_no_figure_of_validation_depends_on_what_makes_a_batch(tmp_path):
     write_square_shards(tmp_path)
     pairs, augment = PairDataset(tmp_path, "train"), params().train.augment.model_copy(update={"rotate_deg": 90.0})
     torch.manual_seed(0)
-    network = MetaUAS(**params().model.model_dump()).eval()
+    network = MetaUAS(**params().model.arguments).eval()
     one, some, all_at_once = (
         validate(network, Feed(pairs, size).epoch(1), pairs.kind_names, augment, 0) for size in (1, 3, 8)
     )

@@ -82,7 +82,19 @@ def test_most_draws_are_visible_and_small(kind):
 
 
 def test_new_kinds_come_last_since_their_places_seed_the_draws():
-    order = ("unchanged", "inpaint", "paste", "local", "stroke", "stain", "dent", "poisson", "repeat", "gloss")
+    order = (
+        "unchanged",
+        "inpaint",
+        "paste",
+        "local",
+        "stroke",
+        "stain",
+        "dent",
+        "poisson",
+        "repeat",
+        "gloss",
+        "cutpaste",
+    )
     assert KINDS[: len(order)] == order
 
 
@@ -94,6 +106,7 @@ GOLDEN = {
     "poisson": "f89e51bb8f22",
     "repeat": "ab96d9c82010",
     "gloss": "fe413beff97e",
+    "cutpaste": "362bb10e517b",
 }
 
 

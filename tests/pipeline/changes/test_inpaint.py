@@ -110,7 +110,7 @@ def test_more_variants_only_add_to_fewer(seed, found):
 @given(st.lists(st.integers(1, 40), max_size=20))
 def test_canvases_are_handed_over_in_order_and_few_enough_to_fit(megabytes):
     removals = [
-        Removal(number, (), None, None, np.broadcast_to(np.uint8(0), (size, 1 << 10, 1 << 10)), None)
+        Removal(number, "all", (), None, None, np.broadcast_to(np.uint8(0), (size, 1 << 10, 1 << 10)), None)
         for number, size in enumerate(megabytes)
     ]
 

@@ -12,7 +12,15 @@ from tests.pipeline.strategies import generators, pairs_with_mask
 
 
 def config(textures=1, low=0.2, high=1.0) -> Local:
-    return Local(textures=textures, max_scale_log2=4, threshold=0.3, texture_weight=Range(low=low, high=high))
+    return Local(
+        textures=textures,
+        texture_folder=None,
+        min_scale_log2=0,
+        max_scale_log2=4,
+        rotate_deg=90.0,
+        threshold=0.3,
+        texture_weight=Range(low=low, high=high),
+    )
 
 
 @given(pairs_with_mask(), generators(), st.floats(0.05, 1), st.integers(1, 3))

@@ -25,7 +25,7 @@ def test_field_equals_the_noise_package_called_point_by_point(height, width, row
 
 @given(generators(), sides, sides)
 def test_field_is_finite_and_within_one(rng, height, width):
-    draw = draw_perlin_mask(rng, 5)
+    draw = draw_perlin_mask(rng, (0, 5), 90.0)
     field = perlin_field((height, width), (2**draw.rows_log2, 2**draw.cols_log2), (draw.row0, draw.col0))
 
     assert np.isfinite(field).all()
@@ -34,7 +34,7 @@ def test_field_is_finite_and_within_one(rng, height, width):
 
 @given(generators(), sides, sides)
 def test_a_higher_threshold_gives_a_smaller_mask(rng, height, width):
-    draw = draw_perlin_mask(rng, 5)
+    draw = draw_perlin_mask(rng, (0, 5), 90.0)
 
     low, high = (perlin_mask(draw, (height, width), threshold) for threshold in (0.2, 0.5))
 
@@ -45,7 +45,7 @@ def test_the_default_threshold_gives_the_areas_of_draem_s():
     """DRAEM thresholds at 0.5 a noise of unit gradients times sqrt(2): a mean area of 4.9 % at 256 px (simulated)."""
     rng = np.random.default_rng(0)
 
-    areas = [perlin_mask(draw_perlin_mask(rng, 5), (256, 256), 0.4).mean() for _ in range(200)]
+    areas = [perlin_mask(draw_perlin_mask(rng, (0, 5), 90.0), (256, 256), 0.4).mean() for _ in range(200)]
 
     assert np.mean(areas) == pytest.approx(0.049, abs=0.01)
 

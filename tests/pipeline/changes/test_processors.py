@@ -21,7 +21,7 @@ from pipeline.shards.format import open_shard, shard_names
 from tests.pipeline.conftest import make_source
 
 made = make_source(Path(sys.argv[1]), size_px=96, synth__pairs_per_image=24, inpaint__variants_per_image=3,
-    synth__defect_prob=0.5, synth__ground_prob=0.5, synth__variation_prob=0.5)
+    synth__defect_prob=0.5, synth__cutpaste_prob=0.1, synth__ground_prob=0.5, synth__variation_prob=0.5)
 made.make_inpainted()
 made.make_pairs(made.pairs)
 shards = [open_shard(made.pairs, name) for name in shard_names(made.pairs)]

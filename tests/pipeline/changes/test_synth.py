@@ -186,7 +186,7 @@ def test_raising_local_prob_leaves_every_pair_that_is_not_newly_local_as_it_was(
     assert turned > 0
 
 
-ALL_ON = {"defect_prob": 0.5, "ground_prob": 0.5, "variation_prob": 0.5, "pairs_per_image": 16}
+ALL_ON = {"defect_prob": 0.5, "cutpaste_prob": 0.1, "ground_prob": 0.5, "variation_prob": 0.5, "pairs_per_image": 16}
 
 
 @pytest.fixture(scope="module")

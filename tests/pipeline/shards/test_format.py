@@ -27,9 +27,10 @@ from pipeline.shards.writer import Form, NewPair, write_shard
 from tests.conftest import ROOT
 
 KINDS = ("unchanged", "inpaint", "paste", "local")
+GROUPS = ("bottle", "screw")
 ATTRIBUTES = {"split": "train", "fingerprint": "f" * 64, "seed": 0}
 DTYPES = {"pair": "uint8", "mask": "uint8", "kind": "uint8", "image_id": "int64", "donor_id": "int64"}
-DTYPES |= {"prompt_is": "uint8", "hole": "uint8"}
+DTYPES |= {"group": "uint16", "prompt_is": "uint8", "hole": "uint8"}
 
 
 @st.composite
@@ -42,6 +43,7 @@ def new_pairs(draw):
             draw(hnp.arrays(np.uint8, (*size, 3))),
             draw(hnp.arrays(np.bool_, size)),
             draw(st.sampled_from(KINDS)),
+            draw(st.sampled_from(GROUPS)),
             draw(ids),
             draw(ids),
             {"number": number},
@@ -56,11 +58,13 @@ def some_pairs(count=3):
     rng = np.random.default_rng(0)
     pixels = rng.integers(256, size=(count, 2, 16, 8, 3), dtype=np.uint8)
     masks = rng.integers(2, size=(count, 16, 8)).astype(np.bool_)
-    return [NewPair(*pixels[i], masks[i], KINDS[i % 4], i, NO_DONOR, {"number": i}) for i in range(count)]
+    return [
+        NewPair(*pixels[i], masks[i], KINDS[i % 4], GROUPS[i % 2], i, NO_DONOR, {"number": i}) for i in range(count)
+    ]
 
 
 def write(root, pairs, name="shard_0000", size=(16, 8)):
-    return write_shard(root, name, Form(size, KINDS, {"hole": size}), iter(pairs), ATTRIBUTES, {})
+    return write_shard(root, name, Form(size, KINDS, GROUPS, {"hole": size}), iter(pairs), ATTRIBUTES, {})
 
 
 @settings(max_examples=25)
@@ -82,6 +86,7 @@ def test_what_is_written_is_read_by_either_codec_pipeline(tmp_path_factory, pair
             assert (np.asarray(read["hole"][number]) == hole).all()
         for name in ("image_id", "donor_id", "prompt_is"):
             assert np.asarray(read[name][:]).tolist() == [getattr(new, name) for new in pairs]
+        assert [shard.groups[group] for group in np.asarray(read["group"][:])] == [new.group for new in pairs]
         assert [shard.kinds[kind] for kind in np.asarray(read["kind"][:])] == [new.kind for new in pairs]
     assert shard.entry == entry
     assert shard.attributes["digests"] == content_digests(shard_path(root, "shard_0000"))
@@ -127,11 +132,11 @@ from pipeline.shards import Form, NewPair, write_shard
 def pairs(count):
     for number in range(count):
         image = np.random.default_rng(number).integers(256, size=(256, 256, 3), dtype=np.uint8)
-        yield NewPair(image, image, image[..., 0] > 99, "inpaint", number, -1, {"number": number})
+        yield NewPair(image, image, image[..., 0] > 99, "inpaint", "all", number, -1, {"number": number})
 
 peaks = []
 for count in (8, 256):
-    form, attributes = Form((256, 256), ("unchanged", "inpaint")), {"split": "train", "fingerprint": ""}
+    form, attributes = Form((256, 256), ("unchanged", "inpaint"), ("all",)), {"split": "train", "fingerprint": ""}
     write_shard(Path(sys.argv[1]), "shard_0000", form, pairs(count), attributes, {})
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(peaks[1] - peaks[0])

@@ -115,7 +115,7 @@ def index(root: Path, change) -> tuple[Workspace, dict]:
         synth__local_prob=0.5,
     )
     annotations = read_annotations(root / "source" / "instances.json")
-    places = choose_images(sorted(annotations.images), 99, 0.25, 0)
+    places = choose_images(annotations.groups, 99, 0.25, 0)
     summary = write_index(root / "index", build_index(annotations, root / "source" / "images", places, 0.1))
     return Workspace(root, params), summary
 

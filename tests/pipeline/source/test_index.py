@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest, Failure
-from pipeline.source.coco import read_annotations
+from pipeline.source.coco import WHOLE, read_annotations
 from pipeline.source.index import Index, read_indexed_image
 from pipeline.source.index_build import build_index, choose_images
 from tests.pipeline import tiny
@@ -16,9 +16,9 @@ from tests.pipeline import tiny
 
 @given(st.sets(st.integers(1, 10**7), min_size=4, max_size=60), st.integers(0, 99))
 def test_a_split_names_each_chosen_image_once_whatever_the_order_of_the_file(image_ids, seed):
-    places = choose_images(sorted(image_ids), 40, 0.25, seed)
+    places = choose_images(dict.fromkeys(sorted(image_ids), WHOLE), 40, 0.25, seed)
 
-    assert places == choose_images(sorted(image_ids, reverse=True), 40, 0.25, seed)
+    assert places == choose_images(dict.fromkeys(sorted(image_ids, reverse=True), WHOLE), 40, 0.25, seed)
     assert set(places) <= image_ids
     assert len(places) == min(40, len(image_ids))
     assert sum(place.split == "val" for place in places.values()) == round(0.25 * len(places))
@@ -26,7 +26,10 @@ def test_a_split_names_each_chosen_image_once_whatever_the_order_of_the_file(ima
 
 @given(st.sets(st.integers(1, 10**7), min_size=9, max_size=60), st.integers(1, 10**7), st.integers(0, 99))
 def test_an_image_more_moves_at_most_one_to_the_other_split(image_ids, more, seed):
-    few, many = (choose_images(sorted(ids), 99, 0.25, seed) for ids in (image_ids - {more}, image_ids | {more}))
+    few, many = (
+        choose_images(dict.fromkeys(sorted(ids), WHOLE), 99, 0.25, seed)
+        for ids in (image_ids - {more}, image_ids | {more})
+    )
 
     assert all(many[image_id].rank == place.rank for image_id, place in few.items())
     assert sum(many[image_id] != place for image_id, place in few.items()) <= 1
@@ -35,7 +38,7 @@ def test_an_image_more_moves_at_most_one_to_the_other_split(image_ids, more, see
 @pytest.mark.parametrize("val_share", [0.0, 0.01, 1.0])
 def test_an_empty_split_is_refused(val_share):
     with pytest.raises(BadRequest, match="both splits need at least one image"):
-        choose_images(range(10), 10, val_share, 0)
+        choose_images(dict.fromkeys(range(10), WHOLE), 10, val_share, 0)
 
 
 def test_the_index_gives_back_what_the_source_holds(workspace):
@@ -58,7 +61,7 @@ def test_the_index_gives_back_what_the_source_holds(workspace):
 def index_of(folder):
     """The index of a source, half of it to validate; at most a tenth may be unusable."""
     annotations = read_annotations(folder / "instances.json")
-    return build_index(annotations, folder / "images", choose_images(sorted(annotations.images), 99, 0.5, 0), 0.1)
+    return build_index(annotations, folder / "images", choose_images(annotations.groups, 99, 0.5, 0), 0.1)
 
 
 def _damaged(tmp_path, damage):
