@@ -20,6 +20,7 @@ from model.onenip.reconstruction import STRIDE, Reconstruction, neck, resize
 from model.onenip.scoring import Comparison
 
 LEVELS = 4  # of the encoder
+STILL = 0.01  # of the mean deviation of channels, below which one is taken to have so much
 
 Features = Sequence[Tensor]  # of B images, (B, C, h, w) a level, from stride 2 to 16
 
@@ -180,7 +181,8 @@ class OneNIP(nn.Module):
             features: (B, C, h, w) at stride 16 of some normal images.
         """
         mean = features.mean(dim=(0, 2, 3))
-        deviation = features.std(dim=(0, 2, 3)).clamp(min=1e-6)
+        deviation = features.std(dim=(0, 2, 3))
+        deviation = deviation.clamp(min=float(STILL * deviation.mean()))  # a channel may be silent in these images
         project, back = self.reconstruction.input_proj, self.reconstruction.output_proj
         project.weight.div_(deviation)
         project.bias.sub_(project.weight @ mean)
