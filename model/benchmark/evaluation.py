@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
+from configs.model import System
 from model.benchmark.cases import Case, best_and_worst, rate
 from model.benchmark.cost import Cost, measure_cost
 from model.benchmark.layouts import GOOD, Category, read_benchmark
@@ -64,6 +65,7 @@ class Run:
 class Outcome:
     """All that is told of a checkpoint on a benchmark."""
 
+    system: System  # of the network
     network: str  # the method that metrics are about: the first variant
     notes: list[str]
     whole: frozenset[str] = frozenset()  # the benchmark's categories, evaluated or not; none if queries were left out
@@ -121,7 +123,7 @@ class Evaluation:
         if self.settings.keep_memory:
             keep_freed_memory()
         notes = notes_on(self.model, self.settings, set(self.sizes.values()), self.categories, self.drawn)
-        outcome = Outcome(self.variant_names[self.settings.variants[0]], notes, self.whole)
+        outcome = Outcome(self.name, self.variant_names[self.settings.variants[0]], notes, self.whole)
         own = len({"best", "best+clip"} & set(self.settings.variants)) + len(self.pools)
         own += len(self.drawn) if "each" in self.settings.variants else 0
         images = sum(len(category.queries) for category in self.categories)

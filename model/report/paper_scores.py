@@ -16,36 +16,39 @@ TABLE = Path(__file__).with_suffix(".csv")
 
 @dataclass(frozen=True)
 class Printed:
-    """What is printed of one benchmark."""
+    """What is printed of a system, and of what stands beside it, on one benchmark."""
 
+    system: str  # of ours, whose lines it belongs to
     benchmark: str
     categories: int  # it has
-    size: str  # at which it was scored, such as "256 px"
     source: str
-    # Category or MEAN -> method -> in the order of `NAMES`, "" where nothing is printed.
+    # Category or MEAN -> method and size -> in the order of `NAMES`, "" where nothing is printed.
     scores: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
 
 @cache
 def printed() -> tuple[Printed, ...]:
-    """Every benchmark of the table."""
-    found: dict[str, Printed] = {}
+    """Every system on every benchmark of the table."""
+    found: dict[tuple[str, str], Printed] = {}
     with TABLE.open(newline="", encoding="utf-8") as file:
         for line in csv.DictReader(file):
-            name, size = line["benchmark"], f"{line['size_px']} px" if line["size_px"] else "size not stated"
-            known = found.setdefault(name, Printed(name, int(line["categories"]), size, line["source"]))
-            known.scores.setdefault(line["category"], {})[line["method"]] = [line.get(score) or "" for score in NAMES]
+            system, name = line["system"], line["benchmark"]
+            known = found.setdefault((system, name), Printed(system, name, int(line["categories"]), line["source"]))
+            size = f"{line['size_px']} px" if line["size_px"] else "size not stated"
+            scores = [line.get(score) or "" for score in NAMES]
+            known.scores.setdefault(line["category"], {})[f"{line['method']}, {size}"] = scores
     return tuple(found.values())
 
 
-def printed_of(categories: Collection[str]) -> Printed | None:
-    """What is printed of the benchmark that has these categories, all of them and no others; None if none has.
+def printed_of(system: str, categories: Collection[str]) -> Printed | None:
+    """What is printed of a system on the benchmark that has these categories, all of them and no others, if anything.
 
     A folder that happens to be called bottle is not MVTec AD.
     """
     names = {plain(name) for name in categories}
     for known in printed():
-        if len(names) == known.categories and known.scores.keys() - {MEAN} <= names:
+        whole = len(names) == known.categories and known.scores.keys() - {MEAN} <= names
+        if known.system == system and whole:
             return known
     return None
 

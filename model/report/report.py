@@ -33,7 +33,7 @@ def write_report(outcome: Outcome, metrics: Path, folder: Path, title: str) -> N
     metrics.parent.mkdir(parents=True, exist_ok=True)
     metrics.write_text(json.dumps(metrics_tree(outcome.rows, outcome.network), indent=2) + "\n")
     write_csv(folder / "scores.csv", outcome.rows)
-    tables = [*score_tables(outcome.rows, printed_of(outcome.whole)), *cost_tables(outcome.costs)]
+    tables = [*score_tables(outcome.rows, printed_of(outcome.system, outcome.whole)), *cost_tables(outcome.costs)]
     if outcome.costs:
         (folder / "cost.md").write_text(markdown(cost_tables(outcome.costs, timed=True), ["Times as measured once."]))
     (folder / "table.md").write_text(markdown(tables, notes_of(outcome)))
@@ -105,7 +105,7 @@ def score_tables(rows: Sequence[Row], known: Printed | None = None) -> list[Tabl
             if known and set_name == BENCHMARK and (category != MEAN or len(names) == known.categories):
                 printed = known.scores.get(MEAN if category == MEAN else plain(category), {})
                 for method, scores in printed.items():
-                    lines.append([category, f"{PUBLISHED}: {method}, {known.size}", "", *scores])
+                    lines.append([category, f"{PUBLISHED}: {method}", "", *scores])
         tables.append((set_name, HEADINGS, lines))
     return tables
 
@@ -127,7 +127,7 @@ def cost_tables(costs: Sequence[Cost], *, timed: bool = False) -> list[Table]:
 
 def notes_of(outcome: Outcome) -> list[str]:
     """What has to be known to read the tables."""
-    known = printed_of(outcome.whole)
+    known = printed_of(outcome.system, outcome.whole)
     cited = [f"Lines 'published: ..' are of {known.benchmark} as printed ({known.source})."] if known else []
     return [f"Scores in percent; {UNDEFINED} is undefined.", *outcome.notes, *cited]
 

@@ -48,7 +48,7 @@ def outcome():
     tally.add(np.clip(0.5 * masks + 0.5 * rng.random(masks.shape), 0, 1).astype(np.float32), masks)
     image = rng.integers(0, 256, (16, 16, 3), np.uint8)
     strip = Strip("cut\n000\nscore 1.00", image, image, masks[0], rng.random((16, 16)).astype(np.float32))
-    made = Outcome("metauas", ["Protocol exact <at> 256 px."], rows=[*ROWS])
+    made = Outcome("metauas", "metauas", ["Protocol exact <at> 256 px."], rows=[*ROWS])
     made.costs.append(Cost("metauas", 22_130_305, 4_581_689, (256, 256), 390.0, 8, "2 CPU threads"))
     made.curves.add({"metauas": tally, "patchcore": tally}, tally)
     made.sheets = {"nut": [strip, strip], "best cases": [strip]}
@@ -99,12 +99,12 @@ def test_deviations_stand_beside_means():
 
 
 def categories_of(benchmark):
-    known = next(known for known in printed() if known.benchmark == benchmark)
+    known = next(known for known in printed() if (known.system, known.benchmark) == ("metauas", benchmark))
     return [name.replace(" ", "_") for name in known.scores if name != MEAN]
 
 
 def test_the_papers_lines_stand_beside_a_category_of_a_whole_benchmark():
-    known = printed_of(categories_of("MVTec AD"))
+    known = printed_of("metauas", categories_of("MVTec AD"))
     text = markdown(score_tables([row("metal_nut", "metauas", 0.5), row(MEAN, "metauas", 0.5)], known), [])
     wanted = "94.4±3.9 | 98.6±1.1 | 95.0±1.2 | 95.0±0.7 | 76.9±4.0 | 70.9±2.6 | 87.1±1.2 |"
     assert f"| metal_nut | published: MetaUAS, 256 px |  | {wanted}" in text
@@ -114,14 +114,16 @@ def test_the_papers_lines_stand_beside_a_category_of_a_whole_benchmark():
 def test_the_papers_means_stand_beside_a_whole_benchmark():
     categories = categories_of("GoodsAD")
     rows = [row(name, "metauas", 0.5) for name in (*categories, MEAN)]
-    text = markdown(score_tables(rows, printed_of(categories)), [])
+    text = markdown(score_tables(rows, printed_of("metauas", categories)), [])
     assert "| mean | published: MetaUAS*, 512 px |  | 90.1 | 91.7 | 85.7 | 97.4 | 53.7 | 55.5 | 70.8 |" in text
     assert "| mean | published: PatchCore, 512 px |" in text
 
 
 def test_the_papers_lines_are_dimmed_in_the_page(outcome):
     categories = categories_of("GoodsAD")
-    tables = score_tables([row(name, "metauas", 0.5) for name in (*categories, MEAN)], printed_of(categories))
+    tables = score_tables(
+        [row(name, "metauas", 0.5) for name in (*categories, MEAN)], printed_of("metauas", categories)
+    )
     shown = page("GoodsAD", [], tables, outcome.curves, {})
     assert shown.count('published">') == sum("published: " in line[1] for line in tables[0][2]) > 0
     assert "tr.published td" in shown
@@ -129,7 +131,7 @@ def test_the_papers_lines_are_dimmed_in_the_page(outcome):
 
 @pytest.mark.parametrize("benchmark", ["MVTec AD", "VisA", "GoodsAD", "Real-IAD"])
 def test_the_printed_means_are_those_of_their_categories(benchmark):
-    (known,) = (known for known in printed() if known.benchmark == benchmark)
+    (known,) = (known for known in printed() if (known.system, known.benchmark) == ("metauas", benchmark))
     rows = dict(known.scores)
     means = rows.pop(MEAN)
     assert len(rows) == known.categories
@@ -156,8 +158,18 @@ def test_the_printed_means_are_those_of_their_categories(benchmark):
     ],
 )
 def test_a_benchmark_is_known_by_all_of_its_categories(names, known):
-    found = printed_of(names)
+    found = printed_of("metauas", names)
     assert (found and found.benchmark) == known
+
+
+def test_what_is_printed_of_onenip_stands_beside_onenip_alone():
+    categories = categories_of("MVTec AD")
+    rows = [row(name, "onenip", 0.5) for name in (*categories, MEAN)]
+    text = markdown(score_tables(rows, printed_of("onenip", categories)), [])
+    assert "| screw | published: OneNIP v1, 224 px |  | 91.4 | 96.6 |  | 98.9 | 39.8 |  |  |" in text
+    assert "| mean | published: UniAD, 224 px |  | 96.5 | 98.9 |  | 96.8 | 44.7 |  |  |" in text
+    assert "| mean | published: OneNIP v2, 320 px |  | 98.4 | 99.5 |  | 98.0 | 66.7 |  |  |" in text
+    assert "MetaUAS" not in text
 
 
 def test_a_score_that_nobody_prints_stands_empty_beside_ours(monkeypatch):
@@ -171,12 +183,12 @@ def test_a_score_that_nobody_prints_stands_empty_beside_ours(monkeypatch):
 
 
 def test_where_the_papers_lines_come_from_is_said():
-    outcome = Outcome("metauas", [], frozenset(categories_of("MVTec AD")), [row("screw", "metauas", 0.5)])
+    outcome = Outcome("metauas", "metauas", [], frozenset(categories_of("MVTec AD")), [row("screw", "metauas", 0.5)])
     assert notes_of(outcome)[-1] == (
         "Lines 'published: ..' are of MVTec AD as printed (Gao NeurIPS 2024 Tables 1 and A1; protocol paper; ± over 5"
         " prompts)."
     )
-    assert notes_of(Outcome("metauas", [], frozenset({"screw"}), [row("screw", "metauas", 0.5)]))[1:] == []
+    assert notes_of(Outcome("metauas", "metauas", [], frozenset({"screw"}), [row("screw", "metauas", 0.5)]))[1:] == []
 
 
 def test_the_mean_is_over_categories_and_undefined_if_one_is():
