@@ -77,6 +77,7 @@ class Report:
     bytes_raw: int
     ratio: float  # raw / on disk
     kinds: dict[str, int]
+    groups: dict[str, int]
     mask_share: dict[str, dict[str, float]]  # kind -> quantile -> share of the image that is masked
     outcomes: dict[str, int]
     parameters: dict[str, Any]
@@ -104,6 +105,7 @@ def describe(path: Where, shard: Shard) -> Report:
         bytes_raw=raw,
         ratio=round(raw / on_disk, 2),
         kinds=entry.kinds,
+        groups=entry.groups,
         mask_share=_mask_shares(shard),
         outcomes=entry.outcomes,
         parameters=attributes["parameters"],
@@ -284,6 +286,9 @@ def _print_report(report: Report, console: Console) -> None:
     for kind, quantiles in report.mask_share.items():
         kinds.add_row(escape(kind), str(report.kinds[kind]), *(f"{share:.2%}" for share in quantiles.values()))
     console.print(kinds)
+    if len(report.groups) > 1:
+        counts = (f"{group} {count}" for group, count in report.groups.items() if count)
+        console.print(escape(f"categories: {', '.join(counts)}"))
 
     if report.outcomes:
         outcomes = Table(title="drawn in vain", show_header=False, title_justify="left")

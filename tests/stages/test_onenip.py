@@ -48,7 +48,9 @@ def test_pairs_are_of_the_categories_and_of_the_asked_kinds(finished):
     manifest = json.loads((finished.root / "data/pairs/manifest.json").read_text())
     assert manifest["groups"] == dict.fromkeys(("board", "nut", "terrazzo", "weave"), 8)
     assert {kind for kind, count in manifest["kinds"].items() if count} <= {"local", "cutpaste"}
-    assert "bytes and laws verified" in finished.run("python", "-m", "pipeline.inspect", "shard_0000", "--verify")
+    shown = finished.run("python", "-m", "pipeline.inspect", "shard_0000", "--verify")
+    assert "bytes and laws verified" in shown
+    assert "categories: " in shown
 
 
 def test_the_same_stages_train_and_score_it(finished):
