@@ -51,6 +51,7 @@ class Model(Encoded):
     similarity: Similarity
     levels: Levels
     fusion: Fusion
+    distances: bool
     decoder: Decoder
     decoder_channels: Annotated[list[Count], Field(min_length=4, max_length=5)]
 

@@ -269,6 +269,7 @@ BEHIND = {
         model/training/checkpoints model/training/devices model/training/feed model/training/held
         model/training/learner model/training/loop model/training/normals model/training/onenip model/training/pixel_ap
         model/training/plan model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format
+        pipeline/spread
     """,
 }
 LEFT_OUT = {"model.training.metauas": NOT_OF_A_TRAINING, "model.training.onenip": NOT_OF_A_TRAINING}

@@ -26,6 +26,22 @@ FUSE: dict[Fusion, Callable[[Tensor, Tensor], Tensor]] = {
 FUSED_WIDTH: dict[Fusion, int] = {"concat": 2, "add": 1, "absdiff": 1, "concat+absdiff": 3}  # times the channels
 
 
+@torch.no_grad()
+def nearest_distance(prompt: Tensor, query: Tensor) -> Tensor:
+    """1 - cosine similarity of each query place to the most similar prompt place, what PatchCore sees.
+
+    Features float32 (B, C, h, w) each -> (B, 1, h, w) in [0, 2], without gradient. One query at a time: all
+    similarities of a batch would take a gigabyte at stride 4.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        queries, keys = (F.normalize(_tokens(side.float()), dim=-1) for side in (query, prompt))
+        if torch.compiler.is_compiling():  # which cannot loop over a batch of any size
+            nearest = (queries @ keys.transpose(1, 2)).amax(dim=-1)
+        else:
+            nearest = torch.stack([(one @ own.T).amax(dim=-1) for one, own in zip(queries, keys, strict=True)])
+    return 1 - nearest.view(query.shape[0], 1, *query.shape[2:])
+
+
 class Alignment(nn.Module):
     """One level's alignment: `forward(prompt, query)` float32 (B, C, h, w) each -> the prompt's features, rearranged.
 

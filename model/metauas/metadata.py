@@ -33,6 +33,7 @@ class _Network(Model):
 
     system: Literal["metauas"] = "metauas"
     weights: str = "none"
+    distances: bool = False  # of checkpoints from before there were any
     recipe: _Preprocessing
 
 

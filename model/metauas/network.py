@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from configs.errors import BadRequest
 from configs.model import Decoder, Fusion, Levels, Similarity, Strategy
 from model.encoders import STRIDES, Encoder, Preprocessing, check_finite, check_keys, read_torch
-from model.metauas.alignment import FUSE, FUSED_WIDTH, Alignment
+from model.metauas.alignment import FUSE, FUSED_WIDTH, Alignment, nearest_distance
 from model.metauas.decoder import UNetDecoder
 from model.metauas.fpn import FPNDecoder
 from model.metauas.metadata import read_metadata
@@ -38,6 +38,8 @@ class MetaUAS(nn.Module):
         alignment: see `model.metauas.alignment`, as for `similarity`.
         levels: how many encoder levels are aligned and fused, from the deepest; the rest pass the query's features on.
         fusion: what the decoder gets of both sides (Eq. 2).
+        distances: whether the decoder also gets each aligned level's distance to the most similar prompt place, one
+            channel; the paper has none.
         decoder: "unet" (paper), or a feature pyramid whose levels are merged by "fpn-add" or "fpn-cat" (Table 3c).
         decoder_channels: of the UNet's blocks; five reach the input's resolution (paper), four stop at half of it. A
             feature pyramid stops at a quarter and has the published widths whatever these are.
@@ -59,6 +61,7 @@ class MetaUAS(nn.Module):
         similarity: Similarity = "dot",
         levels: Levels = 3,
         fusion: Fusion = "concat",
+        distances: bool = False,
         decoder: Decoder = "unet",
         decoder_channels: Sequence[int] = (256, 128, 64, 64, 48),
         preprocessing: Preprocessing | None = None,
@@ -76,7 +79,8 @@ class MetaUAS(nn.Module):
         # From the deepest, as in the published checkpoint.
         self.alignment = nn.ModuleList(Alignment(channels, alignment, similarity) for channels in reversed(aligned))
         self.fusion = fusion
-        fused = [channels * FUSED_WIDTH[fusion] for channels in aligned]
+        self.distances = distances
+        fused = [channels * FUSED_WIDTH[fusion] + distances for channels in aligned]
         features = [*self.encoder.channels[: self.unaligned], *fused]
         self.decoder: UNetDecoder | FPNDecoder
         if decoder == "unet":
@@ -95,6 +99,7 @@ class MetaUAS(nn.Module):
             "similarity": similarity,
             "levels": levels,
             "fusion": fusion,
+            "distances": distances,
             "decoder": decoder,
             "decoder_channels": list(decoder_channels),
             "recipe": asdict(self.encoder.preprocessing),
@@ -128,22 +133,32 @@ class MetaUAS(nn.Module):
         return self.decode(query, self.align(prompt, query))
 
     def align(self, prompt: Features, query: Features) -> list[Tensor]:
-        """The prompt's aligned levels at the query's places, each shaped as the query's (Eq. 3-6)."""
+        """The prompt's aligned levels at the query's places, each shaped as the query's (Eq. 3-6).
+
+        With `distances` each has one channel more: see `model.metauas.alignment.nearest_distance`.
+        """
         levels = len(self.alignment)
-        return [
-            align(p.expand_as(q), q)
-            for align, p, q in zip(self.alignment[::-1], prompt[-levels:], query[-levels:], strict=True)
-        ]
+        sides = [(p.expand_as(q), q) for p, q in zip(prompt[-levels:], query[-levels:], strict=True)]
+        aligned = [align(p, q) for align, (p, q) in zip(self.alignment[::-1], sides, strict=True)]
+        if not self.distances:
+            return aligned
+        return [torch.cat([own, nearest_distance(p, q)], dim=1) for own, (p, q) in zip(aligned, sides, strict=True)]
 
     def decode(self, query: Features, aligned: Sequence[Tensor]) -> Tensor:
         """Fuse the query's levels with the `aligned` ones (Eq. 2) and decode -> logits float32 (B, 1, H, W)."""
-        fused = map(FUSE[self.fusion], query[self.unaligned :], aligned)
+        fused = [self._fuse(q, own) for q, own in zip(query[self.unaligned :], aligned, strict=True)]
         features = [*query[: self.unaligned], *fused]
         logits = self.mask_head(self.decoder(features)).float()
         height, width = (side * STRIDES[0] for side in query[0].shape[2:])
         if logits.shape[2:] != (height, width):
             logits = F.interpolate(logits, (height, width), mode="bilinear")
         return logits  # type: ignore[no-any-return]
+
+    def _fuse(self, query: Tensor, aligned: Tensor) -> Tensor:
+        """What the decoder gets of one level."""
+        if not self.distances:
+            return FUSE[self.fusion](query, aligned)
+        return torch.cat([FUSE[self.fusion](query, aligned[:, :-1]), aligned[:, -1:]], dim=1)
 
     @torch.no_grad()
     def whiten_alignment(self, images: Tensor) -> None:

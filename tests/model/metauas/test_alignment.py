@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.metauas.alignment import FUSE, FUSED_WIDTH, START_PRODUCT, START_TEMPERATURE, Alignment
+from model.metauas.alignment import FUSE, FUSED_WIDTH, START_PRODUCT, START_TEMPERATURE, Alignment, nearest_distance
 
 
 def features(seed, channels=12, height=4, width=6):
@@ -131,3 +131,12 @@ def test_a_whitened_projection_finds_the_same_place_more_often():
     entropy, after = alignment.statistics(same, same)
     assert after > 2 * before
     assert 0.2 < entropy < math.log(256) - 1  # neither one place alone nor all alike
+
+
+def test_a_place_s_distance_is_one_less_its_highest_cosine_wherever_that_lies():
+    prompt, query = features(1), features(2)
+    q, k = (F.normalize(side.flatten(2), dim=1) for side in (query, prompt))
+    expected = 1 - torch.einsum("bcq,bck->bqk", q, k).amax(dim=2).view(2, 1, 4, 6)
+    torch.testing.assert_close(nearest_distance(prompt, query), expected)
+    torch.testing.assert_close(nearest_distance(prompt.flip(2, 3), query), expected)
+    torch.testing.assert_close(nearest_distance(3 * query, query), torch.zeros(2, 1, 4, 6), atol=1e-6, rtol=0)

@@ -61,7 +61,14 @@ def damaged(file, way, change):
     return path
 
 
-@pytest.mark.parametrize("way", PLACES, ids=".".join)
+LATER = (CHECKPOINT, "network", "distances")  # came after the first checkpoints, which are read without it
+
+
+def test_a_checkpoint_from_before_there_were_distances_is_read(file):
+    assert not MetaUAS.from_checkpoint(damaged(file, LATER, lambda holder, key: holder.pop(key))).distances
+
+
+@pytest.mark.parametrize("way", [way for way in PLACES if tuple(way) != LATER], ids=".".join)
 def test_without_any_part_a_checkpoint_is_refused_by_the_name_of_the_file(file, way):
     path = damaged(file, way, lambda holder, key: holder.pop(key))
     for read in (MetaUAS.from_checkpoint, describe):

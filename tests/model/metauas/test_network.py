@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call
 
 from configs.errors import BadRequest
-from model.metauas.alignment import FUSE
+from model.metauas.alignment import FUSE, nearest_distance
 from model.metauas.network import START_SHARE, WHITENED_AT_ONCE, MetaUAS
 
 TINY = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8), "freeze_encoder": False}
@@ -212,3 +212,19 @@ def test_whitening_starts_every_level_and_leaves_the_encoder_as_it_was():
     assert network.training
     with pytest.raises(BadRequest, match="wanted 'soft'"):
         MetaUAS(**TINY | {"alignment": "none"}).whiten_alignment(torch.rand(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize("fusion", FUSE)
+def test_distances_add_a_channel_a_level_and_nothing_else(fusion):
+    torch.manual_seed(0)
+    with_them = MetaUAS("test_resnet", decoder_channels=(8, 8, 8, 8), fusion=fusion, distances=True).eval()
+    prompt, query = (with_them.encode(torch.rand(2, 3, 64, 96)) for _ in range(2))
+    aligned = with_them.align(prompt, query)
+    assert [level.shape[1] for level in aligned] == [channels + 1 for channels in with_them.encoder.channels[2:]]
+    assert with_them.decode(query, aligned).shape == (2, 1, 64, 96)
+    for level, p, q in zip(aligned, prompt[2:], query[2:], strict=True):
+        assert torch.equal(level[:, -1:], nearest_distance(p, q))
+    one = with_them.compare([level[:1] for level in prompt], query)
+    assert one.shape == (2, 1, 64, 96)  # a prompt for all
+    blind = [torch.cat([level[:, :-1], 0 * level[:, -1:]], dim=1) for level in aligned]
+    assert not torch.equal(with_them.decode(query, blind), with_them.decode(query, aligned))

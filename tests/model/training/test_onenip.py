@@ -259,3 +259,18 @@ def test_a_group_without_normal_images_has_no_prompt(pairs):
     with pytest.raises(BadRequest, match="no normal image of category cable"):
         one.normals.draw(np.random.default_rng(0), "cable", "random")
     assert len(Normals(one.network, PairDataset(pairs, "train"), keep=False)) == 8
+
+
+def test_two_devices_learn_together_what_one_learns_alone(pairs, tmp_path):
+    """But for the statistics of batch normalisation, which is the refiner's alone: so without one, and no dropout."""
+    model = {"refiner": False, "dropout": 0.0}
+    for devices in (1, 2):
+        recipe = {"devices": devices, "batch_size": 8, "epochs": 2}  # all pairs a batch: devices shuffle apart
+        train_onenip(params(model, **recipe), places(pairs, tmp_path / str(devices)), "code")
+    one, two = (
+        torch.load(tmp_path / name / "model" / "last.ckpt", weights_only=True)["onenip"]["history"]
+        for name in ("1", "2")
+    )
+    for alone, together in zip(one, two, strict=True):
+        assert together["train/loss"] == pytest.approx(alone["train/loss"], rel=1e-4)
+        assert together["val/loss"] == pytest.approx(alone["val/loss"], rel=1e-3)
