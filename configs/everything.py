@@ -1,6 +1,9 @@
 """The whole of params.yaml in one schema."""
 
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from configs.cluster import Cluster
 from configs.evaluate import Evaluate
@@ -12,7 +15,7 @@ from configs.quality import Quality
 from configs.scenes import Scenes
 from configs.section import Params, Size, load
 from configs.synth import Synth
-from configs.train import OneNIPTrain, Train
+from configs.train import OneNIPTrain, OneNIPTrainParams, Train
 from configs.visible import Visible
 
 
@@ -40,10 +43,29 @@ class Everything(Common):
 
 
 class OneNIPEverything(Common):
-    """Every parameter of OneNIP."""
+    """Every parameter of OneNIP; what cannot go together is refused before the first stage runs."""
 
     model: OneNIPModel
     train: OneNIPTrain
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        OneNIPTrainParams(seed=self.seed, model=self.model, train=self.train)
+        if self.synth.variation_prob or self.synth.ground_prob:
+            raise ValueError("OneNIP rebuilds the images themselves; set synth.variation_prob and ground_prob to 0")
+        look = self.evaluate
+        if look.size_px is not None and _sides(look.size_px) != _sides(self.size_px):
+            raise ValueError("a OneNIP is of one size; set evaluate.size_px to null")
+        if look.keep_aspect or look.scales != [1.0] or look.shots_mean != "maps" or "best+clip" in look.variants:
+            raise ValueError(
+                "a OneNIP is of one size and compares with one prompt at a time; set evaluate.keep_aspect to false,"
+                " scales to [1.0], shots_mean to maps, and leave best+clip out of variants"
+            )
+        return self
+
+
+def _sides(size: int | list[int]) -> list[int]:
+    return [size, size] if isinstance(size, int) else size
 
 
 def load_everything(path: str | Path = "params.yaml") -> Everything | OneNIPEverything:

@@ -26,7 +26,7 @@ from configs.evaluate import Evaluate, ImageScore, Layout, Protocol, Variant
 from model.benchmark import Evaluation
 from model.inference import open_device
 from model.report import in_short, write_report
-from model.systems import open_network
+from model.systems import IMAGE_SCORES, open_network, system_of
 
 LISTS = (
     "folder of the published train.json, test.json and best matches, to check against and to use; real-iad: of its"
@@ -42,9 +42,10 @@ VARIANTS = (
 def main() -> None:
     """Score a checkpoint as the command line says."""
     args = _arguments()
-    settings = _settings(args)
+    _check_out(args)
     device = open_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model = open_network(args.checkpoint).to(device)
+    settings = _settings(args, IMAGE_SCORES[system_of(model)])
     outcome = Evaluation(model, settings, args.seed, device).run()
     folder = args.out.with_suffix("")
     write_report(outcome, args.out, folder, f"{args.checkpoint} on {args.root}")
@@ -74,9 +75,8 @@ def _arguments() -> argparse.Namespace:
     add("--scales", type=float, nargs="+", default=[1.0], help="of the size, maps averaged (1)")
     add(
         "--image-score",
-        default="max",
         choices=get_args(ImageScore),
-        help="highest pixel, mean of the top 0.2 %%, or highest mean of 16 x 16 px (max)",
+        help="highest pixel, mean of the top 0.2 %%, or highest mean of 16 x 16 px (max; pooled for a OneNIP)",
     )
     add("--limit", type=int, help="at most this many queries a category")
     add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")
@@ -88,12 +88,15 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _settings(args: argparse.Namespace) -> Evaluate:
+def _check_out(args: argparse.Namespace) -> None:
     if not args.out.suffix:
         raise BadRequest(f"--out {args.out}: wanted a file such as {args.out}.json; the folder {args.out} is made too")
     read = [args.checkpoint, *map(Path, args.prompts or ()), *map(Path, filter(None, [args.clip_weights]))]
     if args.out.resolve() in [path.resolve() for path in read]:
         raise BadRequest(f"--out {args.out}: would be written over a file that is read; pass another name")
+
+
+def _settings(args: argparse.Namespace, image_score: ImageScore) -> Evaluate:
     values = {
         "layout": args.layout,
         "root": args.root,
@@ -103,7 +106,7 @@ def _settings(args: argparse.Namespace) -> Evaluate:
         "size_px": args.size[0] if args.size and len(args.size) == 1 else args.size,
         "keep_aspect": args.keep_aspect,
         "scales": args.scales,
-        "image_score": args.image_score,
+        "image_score": args.image_score or image_score,
         "protocol": args.protocol,
         "variants": args.variant,
         "shots": args.shots,

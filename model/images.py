@@ -1,26 +1,28 @@
-"""Images and masks: read from files, and stretched in one of two ways.
+"""Images and masks: read from files, and stretched in one of three ways.
 
-exact   images by pixel areas (a side that shrinks) or bilinearly (one that grows), masks by the nearest pixel
-paper   as the published evaluator: both bilinearly with aligned corners and without a filter, every trace of a
-mask counts as anomalous (which widens regions by about a pixel)
+areas    images by pixel areas (a side that shrinks) or bilinearly (one that grows), masks by the nearest pixel
+corners  as MetaUAS's published evaluator: both bilinearly with aligned corners and without a filter, every trace of a
+         mask counts as anomalous (which widens regions by about a pixel)
+pillow   as OneNIP's: images by Pillow's bilinear filter, masks by its nearest pixel
 """
 
 from collections.abc import Callable
 from math import sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import PIL.Image
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from configs.errors import Failure
-from configs.evaluate import Protocol
 from pipeline.arrays import Image, Mask
 
+Stretch = Literal["areas", "corners", "pillow"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -66,11 +68,14 @@ def fitted(area: tuple[int, int], image: tuple[int, int], stride: int) -> tuple[
     return height, width
 
 
-def resize_image(image: Image, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
+def resize_image(image: Image, size: tuple[int, int], how: Stretch) -> npt.NDArray[np.float32]:
     """Stretch RGB uint8 (h, w, 3) to float32 (H, W, 3) in [0, 1], `size` = (H, W)."""
     height, width = size
-    if protocol == "paper":
+    if how == "corners":
         return _bilinear(image.astype(np.float32) / 255, size)
+    if how == "pillow":
+        stretched = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR)
+        return np.asarray(stretched, np.float32) / 255
     # INTER_AREA takes two pixels, and not all that a new one covers, as soon as one of the sides grows.
     least = (min(width, image.shape[1]), min(height, image.shape[0]))
     shrunk = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
@@ -93,11 +98,13 @@ def enlarge(maps: Tensor, images: Tensor) -> Tensor:
     return F.interpolate(maps.unsqueeze(1), size, mode="bilinear", align_corners=False).squeeze(1)
 
 
-def resize_mask(mask: Mask, size: tuple[int, int], protocol: Protocol) -> Mask:
+def resize_mask(mask: Mask, size: tuple[int, int], how: Stretch) -> Mask:
     """Stretch bool (h, w) to `size` = (H, W)."""
-    if protocol == "paper":
+    if how == "corners":
         return _bilinear(mask[..., None].astype(np.float32), size)[..., 0] > 0
     height, width = size
+    if how == "pillow":
+        return np.asarray(PIL.Image.fromarray(mask).resize((width, height), PIL.Image.Resampling.NEAREST), np.bool_)
     # INTER_NEAREST would take the pixel up and to the left of the centre and so shift the mask against its image.
     return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
 

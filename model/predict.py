@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     speed = Speed(args.device, args.bf16, args.compile)
     view = View(args.size, args.keep_aspect, tuple(args.scales))
     engine = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size)
+    args.score = args.score or engine.score
     results = predict(engine, queries, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
@@ -131,9 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--score",
         choices=get_args(ImageScore),
-        default="max",
-        help="of an image: its highest pixel (default), the mean of the top 0.2 %% of its smoothed map, or its highest"
-        " mean of 16 x 16 px (as OneNIP's code)",
+        help="of an image: its highest pixel (default for MetaUAS), the mean of the top 0.2 %% of its smoothed map, or"
+        " its highest mean of 16 x 16 px (default for OneNIP), as each paper's code",
     )
     parser.add_argument(
         "--together",
@@ -171,7 +171,7 @@ def _maps(engine: Engine, images: Sequence[Image], *, own_size: bool) -> Iterato
             yield None
         elif own_size:
             height, width = image.shape[:2]
-            yield image, stretch(found[None], (height, width))[0, 0].numpy()
+            yield image, stretch(found[None], (height, width), engine.how)[0, 0].numpy()
         else:
             yield (stretched * 255).round().byte().permute(1, 2, 0).numpy(), found[0].numpy()
 

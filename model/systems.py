@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from configs.errors import BadRequest
+from configs.evaluate import ImageScore
 from configs.model import System
 from model.encoders import read_torch
 from model.metacan import CHECKPOINT as METACAN
@@ -12,6 +13,7 @@ from model.onenip import CHECKPOINT as ONENIP
 from model.onenip import OneNIP, published_kind
 
 Network = MetaUAS | OneNIP
+IMAGE_SCORES: dict[System, ImageScore] = {"metauas": "max", "onenip": "pooled"}  # as each paper's code takes them
 
 
 def open_network(path: str | Path) -> Network:

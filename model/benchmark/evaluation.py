@@ -32,7 +32,7 @@ from model.benchmark.prompt_choice import (
     read_prompts,
     read_top_list,
 )
-from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen
+from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen, stretch_of
 from model.encoders import STRIDES, VisualPrior, read_visual_prior
 from model.images import fitted, read_image
 from model.kept_memory import keep_freed_memory
@@ -46,7 +46,7 @@ from pipeline.spread import spread
 
 TIMED_BATCH = 8
 SCALE = {  # where that of OneNIP's score maps comes from, by whether the protocol is the paper's
-    True: "The scale c of the refined map is made of the whole test set, as published: it knows the defects.",
+    True: "The scale c of the refined map is made of all queries, as published: it knows the defects.",
     False: "The checkpoint gives no scale c of the refined map; it is made of the benchmark's normal training images.",
 }
 
@@ -97,6 +97,7 @@ class Evaluation:
         self.seed = seed
         self.device = device
         self.size = size_of(model, settings)
+        self.how = stretch_of(settings.protocol, self.name)
         found = read_benchmark(settings.layout, settings.root, settings.lists, max(self.size))
         self.whole = frozenset() if settings.limit else frozenset(category.name for category in found)
         self.categories = _chosen(found, settings)
@@ -212,7 +213,7 @@ class Evaluation:
             compares = [(run, run.method(self._prompts(run.choice[places[0]], size))) for run in runs]
             for start in range(0, len(places), self.settings.batch_size):
                 some = places[start : start + self.settings.batch_size]
-                seen = [read_seen(category.queries[place], size, self.settings.protocol) for place in some]
+                seen = [read_seen(category.queries[place], size, self.how) for place in some]
                 queries = self._to_tensor([one.image for one in seen])
                 for run, compare in compares:
                     maps = compare(queries).float().cpu().numpy()
@@ -249,7 +250,7 @@ class Evaluation:
         """Predict one query again: no map is kept while others are scored."""
         size = self.sizes[category.name]
         query, prompts = category.queries[place], self._prompts(paths, size)
-        seen = read_seen(query, size, self.settings.protocol)
+        seen = read_seen(query, size, self.how)
         shown = method(prompts)(self._to_tensor([seen.image])).float().cpu().numpy()
         score = image_scores(shown, self.settings.image_score)[0]
         label = f"{query.defect}\n{query.path.stem}\nscore {score:.2f}"
@@ -269,11 +270,11 @@ class Evaluation:
         return fitted(self.size, (height, width), STRIDES[-1])
 
     def _matcher(self, size: tuple[int, int]) -> Matcher:
-        return Matcher(self.model, size, self.settings.protocol, self.settings.batch_size)
+        return Matcher(self.model, size, self.how, self.settings.batch_size)
 
     def _prompts(self, paths: Prompts, size: tuple[int, int]) -> Tensor:
         """Float32 (K, 1, 3, H, W)."""
-        shots = [read_prompt(path, size, self.settings.protocol) for path in paths]
+        shots = [read_prompt(path, size, self.how) for path in paths]
         return self._to_tensor(shots).unsqueeze(1)
 
     def _to_tensor(self, images: Sequence[npt.NDArray[np.float32]]) -> Tensor:
@@ -303,7 +304,7 @@ class Evaluation:
             paths = [query.path for query in category.queries] if paper else list(category.normals)
             for start in range(0, len(paths), self.settings.batch_size):
                 some = paths[start : start + self.settings.batch_size]
-                queries = self._to_tensor([read_prompt(path, self.size, self.settings.protocol) for path in some])
+                queries = self._to_tensor([read_prompt(path, self.size, self.how) for path in some])
                 ends.append(torch.stack(network.compare(prompt, network.encode(queries)).error.aminmax()))
                 yield from (None for _ in some)
         network.calibrate(ends)

@@ -8,10 +8,8 @@ from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, ne
 from model.encoders import STRIDES
 from model.images import shrink_by
 from model.onenip import OneNIP
-from model.systems import Network, system_of
+from model.systems import IMAGE_SCORES, Network, system_of
 from pipeline.arrays import height_width
-
-PAPER_SCORES = {"metauas": "max", "onenip": "pooled"}  # of images, as each paper's code takes them
 
 
 def variant_names(system: System) -> dict[str, str]:
@@ -53,9 +51,9 @@ def methods_of(network: Network, settings: Evaluate) -> dict[str, Method]:
 
 def _check(network: Network, settings: Evaluate) -> None:
     system = system_of(network)
-    if settings.protocol == "paper" and settings.image_score != PAPER_SCORES[system]:
+    if settings.protocol == "paper" and settings.image_score != IMAGE_SCORES[system]:
         raise BadRequest(
-            f"evaluate.image_score = {settings.image_score}, but protocol paper of {system} is {PAPER_SCORES[system]}"
+            f"evaluate.image_score = {settings.image_score}, but protocol paper of {system} is {IMAGE_SCORES[system]}"
         )
     if not isinstance(network, OneNIP):
         return

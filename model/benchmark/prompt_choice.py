@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from configs.errors import BadRequest, Failure
-from configs.evaluate import Protocol
 from model.benchmark.layouts import Category
-from model.images import read_image, resize_image
+from model.images import Stretch, read_image, resize_image
 from model.metauas import PromptPool, pooled
 from model.systems import Network
 
@@ -116,14 +115,14 @@ class Matcher:
     Args:
         network: in evaluation mode.
         size: height and width in pixels at which images are encoded.
-        protocol: how they reach it.
+        how: they reach it.
         batch_size: images encoded together.
     """
 
-    def __init__(self, network: Network, size: tuple[int, int], protocol: Protocol, batch_size: int) -> None:
+    def __init__(self, network: Network, size: tuple[int, int], how: Stretch, batch_size: int) -> None:
         self.network = network
         self.size = size
-        self.protocol = protocol
+        self.how = how
         self.batch_size = batch_size
 
     def pool(self, paths: Sequence[Path]) -> PromptPool:
@@ -143,16 +142,16 @@ class Matcher:
         return choice
 
     def _images(self, paths: Sequence[Path]) -> "_Images":
-        return _Images(paths, self.size, self.protocol)
+        return _Images(paths, self.size, self.how)
 
 
 class _Images(Sequence[Tensor]):
     """Images float32 (3, H, W) in [0, 1], read each time they are asked for."""
 
-    def __init__(self, paths: Sequence[Path], size: tuple[int, int], protocol: Protocol) -> None:
+    def __init__(self, paths: Sequence[Path], size: tuple[int, int], how: Stretch) -> None:
         self._paths = paths
         self._size = size
-        self._protocol = protocol
+        self._how = how
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -163,6 +162,6 @@ class _Images(Sequence[Tensor]):
     def __getitem__(self, place: slice) -> Sequence[Tensor]: ...
     def __getitem__(self, place: int | slice) -> Tensor | Sequence[Tensor]:
         if isinstance(place, slice):
-            return _Images(self._paths[place], self._size, self._protocol)
-        image = resize_image(read_image(self._paths[place]), self._size, self._protocol)
+            return _Images(self._paths[place], self._size, self._how)
+        image = resize_image(read_image(self._paths[place]), self._size, self._how)
         return torch.from_numpy(image).permute(2, 0, 1)

@@ -1,7 +1,7 @@
 """The two protocols: how images and masks reach the size they are scored at.
 
     exact   stretched by pixel areas, masks by the nearest pixel (`model.images`); exact AUPRO up to FPR 0.3
-    paper   stretched as the published evaluator does; AUPRO by 200 thresholds
+    paper   stretched as the published evaluator of the system does; AUPRO by 200 thresholds
 
 Nothing is resized back: scores are at the network's size, in both.
 """
@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from configs.errors import Failure
 from configs.evaluate import Protocol
+from configs.model import System
 from model.benchmark.layouts import Query
-from model.images import read_image, read_mask, resize_image, resize_mask
+from model.images import Stretch, read_image, read_mask, resize_image, resize_mask
 from model.scores import Aupro
 from pipeline.arrays import Image, Mask
 
+PUBLISHED: dict[System, Stretch] = {"metauas": "corners", "onenip": "pillow"}
 AUPRO: dict[Protocol, Aupro] = {"exact": "exact", "paper": "200 thresholds"}
 
 
@@ -31,12 +33,17 @@ class Seen:
     known: bool  # whether the mask tells the truth; False for an anomalous image without one
 
 
-def read_prompt(path: Path, size: tuple[int, int], protocol: Protocol) -> npt.NDArray[np.float32]:
+def stretch_of(protocol: Protocol, system: System) -> Stretch:
+    """How images and masks reach the size they are scored at."""
+    return PUBLISHED[system] if protocol == "paper" else "areas"
+
+
+def read_prompt(path: Path, size: tuple[int, int], how: Stretch) -> npt.NDArray[np.float32]:
     """Read a normal image, float32 (H, W, 3) RGB in [0, 1] at `size` = (H, W)."""
-    return resize_image(read_image(path), size, protocol)
+    return resize_image(read_image(path), size, how)
 
 
-def read_seen(query: Query, size: tuple[int, int], protocol: Protocol) -> Seen:
+def read_seen(query: Query, size: tuple[int, int], how: Stretch) -> Seen:
     """Read a query and its mask at `size` = (H, W).
 
     Raises:
@@ -44,7 +51,7 @@ def read_seen(query: Query, size: tuple[int, int], protocol: Protocol) -> Seen:
     """
     image, mask = read_query(query)
     known = query.mask_path is not None or not query.is_anomalous
-    return Seen(resize_image(image, size, protocol), resize_mask(mask, size, protocol), known)
+    return Seen(resize_image(image, size, how), resize_mask(mask, size, how), known)
 
 
 def read_query(query: Query) -> tuple[Image, Mask]:

@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from configs.errors import BadRequest
-from configs.evaluate import Protocol
+from configs.evaluate import ImageScore
 from configs.model import System
 from model.encoders import STRIDES
 from model.fast import for_inference
-from model.images import enlarge, fitted, read_image, resize_image, shrink_by
+from model.images import Stretch, enlarge, fitted, read_image, resize_image, shrink_by
 from model.inference.onnx_file import OUTPUTS, open_onnx, own_size
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from model.onenip import OneNIP, neck
-from model.systems import open_network
+from model.systems import IMAGE_SCORES, open_network
 from pipeline.arrays import Image
 
 Together = Literal["maps", "features", "best"]
@@ -30,7 +30,7 @@ Together = Literal["maps", "features", "best"]
 # map, in which 1 is twice the scale that normal images set.
 Predictor = Callable[[Tensor], Tensor]
 # How images reach a network's size: as the published MetaUAS wants it, and as the pairs that a OneNIP learned from.
-STRETCH: dict[System, Protocol] = {"metauas": "paper", "onenip": "exact"}
+STRETCH: dict[System, Stretch] = {"metauas": "corners", "onenip": "areas"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Engine:
 
     compare: Predictor
     size: tuple[int, int]  # height and width in pixels, to which images are stretched
-    how: Protocol = "paper"  # they are; see `model.images`
+    how: Stretch  # they are; see `model.images`
+    score: ImageScore  # of an image, as the paper's code takes it
 
 
-def to_batch(images: Sequence[Image], size: tuple[int, int], how: Protocol = "paper") -> Tensor:
+def to_batch(images: Sequence[Image], size: tuple[int, int], how: Stretch = "corners") -> Tensor:
     """RGB uint8 images of any sizes -> float32 (B, 3, H, W) in [0, 1], stretched to `size` = (H, W)."""
     return torch.stack([torch.from_numpy(resize_image(image, size, how)).permute(2, 0, 1) for image in images])
 
@@ -215,8 +216,9 @@ def open_engine(
         height, width = opened.get_inputs()[1].shape[2:]
         if view not in (View(), View(height)):
             raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
-        how = next(STRETCH[system] for system, name in OUTPUTS.items() if name == opened.get_outputs()[0].name)
-        return Engine(onnx_compare(path, list(_read(prompts, (height, width), how)), together), (height, width), how)
+        system = next(system for system, name in OUTPUTS.items() if name == opened.get_outputs()[0].name)
+        how, size = STRETCH[system], (height, width)
+        return Engine(onnx_compare(path, list(_read(prompts, size, how)), together), size, how, IMAGE_SCORES[system])
     side = view.side
     if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
         raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
@@ -231,12 +233,14 @@ def open_engine(
                 f"{path}: a OneNIP is of one size, here {network.size[0]} x {network.size[1]} px; leave --size,"
                 " --keep-aspect and --scales out"
             )
-        how = STRETCH["onenip"]
-        return Engine(onenip_compare(network, list(_read(prompts, size, how)), together, speed), size, how)
+        images = list(_read(prompts, size, STRETCH["onenip"]))
+        compare = onenip_compare(network, images, together, speed)
+        return Engine(compare, size, STRETCH["onenip"], IMAGE_SCORES["onenip"])
     if view.keep_aspect:
         height, width = read_image(prompts[0]).shape[:2]
         size = fitted(size, (height, width), STRIDES[-1])
-    return Engine(torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales), size)
+    compare = torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales)
+    return Engine(compare, size, STRETCH["metauas"], IMAGE_SCORES["metauas"])
 
 
 def open_device(name: str) -> torch.device:
@@ -262,12 +266,12 @@ def _whole_float32() -> Iterator[None]:
         cudnn.allow_tf32 = before
 
 
-def stretch(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, corners on corners, as their images were (`resize_image`)."""
-    return F.interpolate(images, size, mode="bilinear", align_corners=True)
+def stretch(maps: Tensor, size: tuple[int, int], how: Stretch = "corners") -> Tensor:
+    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, so that they lie on their images, which were stretched `how`."""
+    return F.interpolate(maps, size, mode="bilinear", align_corners=how == "corners")
 
 
-def _read(paths: Iterable[Path], size: tuple[int, int], how: Protocol = "paper") -> Iterator[Tensor]:
+def _read(paths: Iterable[Path], size: tuple[int, int], how: Stretch = "corners") -> Iterator[Tensor]:
     """Images one by one, float32 (3, H, W) in [0, 1] at `size` = (H, W)."""
     return (to_batch([read_image(path)], size, how)[0] for path in paths)
 

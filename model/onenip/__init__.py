@@ -3,7 +3,7 @@
 from model.onenip.checkpoint import CHECKPOINT, CHECKPOINT_VERSION
 from model.onenip.learning import JITTER, dice_loss
 from model.onenip.network import OneNIP
-from model.onenip.published import has_encoder, published_kind
+from model.onenip.published import PREPROCESSING, has_encoder, published_kind, want_encoder
 from model.onenip.reconstruction import neck
 from model.onenip.scoring import Comparison, relative_map
 
@@ -11,6 +11,7 @@ __all__ = [
     "CHECKPOINT",
     "CHECKPOINT_VERSION",
     "JITTER",
+    "PREPROCESSING",
     "Comparison",
     "OneNIP",
     "dice_loss",
@@ -18,4 +19,5 @@ __all__ = [
     "neck",
     "published_kind",
     "relative_map",
+    "want_encoder",
 ]

@@ -4,6 +4,7 @@ Where a pair has a prompt of its own, it takes the place of the original.
 """
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -107,6 +108,12 @@ class PairDataset(Dataset[Pair]):
             "image_id": torch.from_numpy(shard.image_id[rows]),
             "index": torch.arange(first, end),
         }
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What the stage made all shards with, by section; nothing where they do not say."""
+        attributes = open_shard(self.where, self._keys[self.names[0]]).attributes
+        return dict(attributes.get("parameters", {}))
 
     def kinds(self) -> npt.NDArray[np.uint8]:
         """The kind of every pair, a position in `kind_names`."""

@@ -26,14 +26,17 @@ class Normals:
         keep: whether features are kept once they are known.
 
     Raises:
-        BadRequest: a pair has another prompt than its original, which is not what is to be rebuilt.
+        BadRequest: a pair shows something else than its image, or has another prompt than its original, and that is not
+            what is to be rebuilt.
     """
 
     def __init__(self, network: OneNIP, dataset: PairDataset, *, keep: bool) -> None:
-        if (dataset.prompts_are() != THE_ORIGINAL).any():
+        grounds = dataset.parameters.get("synth", {}).get("ground_prob", 0)
+        if grounds or (dataset.prompts_are() != THE_ORIGINAL).any():
             raise BadRequest(
-                f"{dataset.root}: some pairs have prompts that are not their originals, and OneNIP rebuilds originals;"
-                " set synth.variation_prob to 0 and run `dvc repro synth`"
+                f"{dataset.root}: some pairs have prompts that are not their originals, or show surfaces instead of"
+                " their images, and OneNIP rebuilds images; set synth.variation_prob and ground_prob to 0 and run"
+                " `dvc repro`"
             )
         self.network = network
         self.dataset = dataset

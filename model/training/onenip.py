@@ -15,7 +15,17 @@ from configs.errors import BadRequest
 from configs.model import OneNIPModel
 from configs.train import OneNIPTrain, OneNIPTrainParams
 from model.encoders import read_torch
-from model.onenip import CHECKPOINT, CHECKPOINT_VERSION, JITTER, Comparison, OneNIP, dice_loss, published_kind
+from model.onenip import (
+    CHECKPOINT,
+    CHECKPOINT_VERSION,
+    JITTER,
+    PREPROCESSING,
+    Comparison,
+    OneNIP,
+    dice_loss,
+    published_kind,
+    want_encoder,
+)
 from model.pairs import PairDataset, Prepared
 from model.training.devices import Devices, on_devices
 from model.training.feed import Batch
@@ -54,7 +64,13 @@ def make_learner(
         BadRequest: a group has no val pair, pairs have prompts of their own, or weights do not fit.
     """
     height, width = training[0]["mask"].shape
-    network = _new_network(params.model, (height, width)).to(devices.device)
+    network, published = _new_network(params.model, (height, width))
+    if published and params.train.standardised_start:
+        raise BadRequest(
+            f"train.standardised_start is true, but {params.model.weights} is a published {published}, whose start that"
+            " would undo; set it to false"
+        )
+    network = network.to(devices.device)
     keep = params.train.keep_features
     normals, held_back = (Normals(network, pairs, keep=keep) for pairs in (training, validation))
     lacking = sorted(set(normals.group_of_pairs) - set(held_back.group_of_pairs))
@@ -65,15 +81,17 @@ def make_learner(
     return OneNIPLearner(network, params.train, params.seed, steps, devices, normals, held_back)
 
 
-def _new_network(model: OneNIPModel, size: tuple[int, int]) -> OneNIP:
-    """A network with ImageNet weights or a file's, be it an encoder's or a published OneNIP's."""
+def _new_network(model: OneNIPModel, size: tuple[int, int]) -> tuple[OneNIP, str | None]:
+    """A network with ImageNet weights or a file's, be it an encoder's or, which is then named, a published system's."""
     path = Path(model.weights)
     content = read_torch(path) if path.is_file() and path.suffix != ".safetensors" else {}
-    if published_kind(content) is None:
-        return OneNIP(**model.arguments, size=size)
-    network = OneNIP(**{**model.arguments, "weights": "none"}, size=size)
+    published = published_kind(content)
+    if published is None:
+        return OneNIP(**model.arguments, size=size), None
+    want_encoder(content, path)
+    network = OneNIP(**{**model.arguments, "weights": "none"}, size=size, preprocessing=PREPROCESSING)
     network.load_published(content, path)
-    return network
+    return network, published
 
 
 class OneNIPLearner(Learner[OneNIP, OneNIPTrain, Draws]):
@@ -137,11 +155,13 @@ class OneNIPLearner(Learner[OneNIP, OneNIPTrain, Draws]):
             own = total * (len(normal) / every)
             own.backward()  # type: ignore[no-untyped-call]
             loss += own.detach()
-            of_pairs.append(total.detach().expand(len(normal)))
+            inputs = [normal, prompt, *(damaged or ())]
+            whole = torch.stack([features.isfinite().flatten(1).all(dim=1) for features in inputs]).all(dim=0)
+            of_pairs.append(torch.where(whole, 0.0, torch.nan))
         self._update(loss, step)
         return Learned(loss, torch.cat(of_pairs))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference mode: features that are kept are learned from later
     def validate(self, held: Held) -> dict[str, float]:
         """What held-back normal images and their damaged twins lose, pixel AP of the twins, and false alarms.
 
@@ -156,9 +176,10 @@ class OneNIPLearner(Learner[OneNIP, OneNIPTrain, Draws]):
             mask = batch["mask"].bool().unsqueeze(1)
             prompt = [self.normals.features(self._fixed_prompts(indices), device)]
             normal = self.held_back.features(self.held_back.of_pairs[indices].tolist(), device)
+            damaged = features_of(network, as_images(batch["pair"][:, 1]))
             with self.autocast():
                 of_normal = network.compare(prompt, [normal])
-                of_twin = network.compare(prompt, [features_of(network, as_images(batch["pair"][:, 1]))])
+                of_twin = network.compare(prompt, [damaged])
             losses += self._losses(of_normal, of_twin, normal, mask)
             ends.append(torch.stack(of_normal.error.aminmax()))
             valid = torch.ones_like(mask)
@@ -186,7 +207,7 @@ class OneNIPLearner(Learner[OneNIP, OneNIPTrain, Draws]):
         """Draw pairs, and their prompts of the first epoch."""
         write_augmented(path, batch, self._seen(batch, self.draw(batch, 1).prompts))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def draw_predictions(self, path: Path, title: str, batch: Batch, names: Sequence[str]) -> None:
         """Draw val pairs with their prompts and score maps; 1 is twice the scale that normal images set."""
         network = self.network.eval()

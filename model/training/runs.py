@@ -1,6 +1,6 @@
 """The runs of stage `train`, each in a folder of its own under the fingerprint of all that its result depends on.
 
-    .work/trainings/<fingerprint>/model/     best.ckpt, last.ckpt, run.json; shown as models/metauas
+    .work/trainings/<fingerprint>/model/     best.ckpt, last.ckpt, run.json; shown as models/<system>
     .work/trainings/<fingerprint>/pictures/  shown as reports/train/pictures
 
 No run touches another's folder, so going back to earlier parameters finds the run that they had, and goes on with it.

@@ -21,7 +21,7 @@ import numpy as np
 
 from configs.inpaint import Inpaint, InpaintParams
 from pipeline.arrays import Image, Mask, height_width
-from pipeline.changes.fillers import LAMA_LIBRARIES, Weights, device_of_lama, find_weights, make_filler
+from pipeline.changes.fillers import LAMA_LIBRARIES, Filler, Weights, device_of_lama, find_weights, make_filler
 from pipeline.changes.removal import INPAINT, OBJECTS, UNCHANGED
 from pipeline.changes.visible import put
 from pipeline.shards import (
@@ -113,7 +113,8 @@ def inpaint_task(params: InpaintParams, shelf: Path, index_root: Path) -> Inpain
     """What is the same for all shards; raises as `plan_inpainted`."""
     # Absolute: workers of a cluster started by hand may run in another folder.
     folders = shelf.absolute(), index_root.absolute(), Path(params.data.images).absolute()
-    size, weights = height_width(params.size_px), find_weights(params.inpaint)
+    size = height_width(params.size_px)
+    weights = find_weights(params.inpaint) if Index(index_root).summary["instances"] else None
     return InpaintTask(*folders, size, params.seed, params.inpaint, weights)
 
 
@@ -202,10 +203,13 @@ def _drawn(index: Index, part: Part, task: InpaintTask, outcomes: Counter[str]) 
 
 def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]:
     """The pairs."""
-    filler = make_filler(task.config, task.weights)
+    filler: Filler | None = None  # where nothing is removed LaMa is not needed
     for batch in _batches(removals):
         wanted = [removal for removal in batch if removal.instance_ids]
-        fills = iter(filler([removal.canvas for removal in wanted], [removal.hole for removal in wanted]))
+        if wanted and filler is None:
+            filler = make_filler(task.config, task.weights)
+        canvases, holes = [removal.canvas for removal in wanted], [removal.hole for removal in wanted]
+        fills = iter(filler(canvases, holes) if filler is not None else ())
         for removal in batch:
             changed, hole = removal.original, np.zeros(task.size, np.bool_)
             if removal.instance_ids:

@@ -135,7 +135,8 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     """
     refuse_other_code(job.attributes)
     cv2.setNumThreads(1)  # the worker processes are the parallelism
-    sources = _sources(task.index, task.inpainted, task.textures, job.attributes["inputs"]["inpainted"])
+    inputs = job.attributes["inputs"]
+    sources = _sources(task.index, task.inpainted, task.textures, inputs["inpainted"], inputs.get("textures"))
     rows = sources.index.rows(job.part.split)[job.part.first : job.part.stop]
     outcomes = Counter[str]()
 
@@ -327,9 +328,11 @@ def as_new_pair(made: Made, group: str) -> NewPair:
 
 
 @lru_cache(maxsize=1)
-def _sources(index: Path, inpainted: Path, textures: Path | None, digest: str) -> Sources:
+def _sources(index: Path, inpainted: Path, textures: Path | None, digest: str, of_textures: str | None) -> Sources:
     """Opened once per process: a shard's donors lie in as many other shards, and opening each takes milliseconds."""
     sources = Sources(index, inpainted, textures)
     if sources.digest != digest:
         raise Failure(f"{inpainted}: changed since the run began; run `dvc repro` again")
+    if sources.textures is not None and sources.textures.digest != of_textures:
+        raise Failure(f"{textures}: other images than when the run began; run `dvc repro` again")
     return sources

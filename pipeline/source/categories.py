@@ -51,20 +51,39 @@ def id_of(name: str) -> int:
 def _listed(root: Path) -> Iterator[tuple[str, Path]]:
     """Each normal image with its category."""
     alone = _normal_images(root)
-    if alone:
+    if alone or (root / "train").is_dir():
+        beside = [] if (root / "train").is_dir() else [path for path in _folders(root) if _normal_images(path)]
+        if beside:
+            raise BadRequest(
+                f"{root}: holds images and folders of images, such as {alone[0].name} and {beside[0].name}; wanted"
+                " either, so move one of the two"
+            )
         yield from ((root.resolve().name, path) for path in alone)
         return
-    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for folder in _folders(root):
         yield from ((folder.name, path) for path in _normal_images(folder))
 
 
 def _normal_images(folder: Path) -> list[Path]:
-    """Those of one category."""
+    """Those of one category.
+
+    Raises:
+        BadRequest: it has training images of which nothing says that they are normal.
+    """
     train = folder / "train"
     if not train.is_dir():
         return _images(folder)
-    return [path for inner in sorted(train.iterdir()) if inner.name.lower() in NORMAL for path in _images(inner)]
+    normal = [inner for inner in _folders(train) if inner.name.lower() in NORMAL]
+    if not normal:
+        raise BadRequest(f"{train}: no folder {' or '.join(NORMAL)} there; wanted {train}/{NORMAL[0]}/*.png")
+    return [path for inner in normal for path in _images(inner)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _images(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    """Hidden files are none: some systems leave such beside each image."""
+    named = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return [path for path in named if path.suffix.lower() in SUFFIXES and path.is_file()]

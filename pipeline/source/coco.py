@@ -18,7 +18,7 @@ SECTIONS: Final[dict[str, dict[str, type]]] = {
     "annotations": {"id": int, "image_id": int},
 }
 MIN_POLYGON_NUMBERS = 6  # three corners
-WHOLE = "all"  # the one group of a source without categories
+WHOLE = ""  # the one group of a source without categories; no folder has this name
 FARTHEST_SIDES = 10  # of the image, that a polygon may reach outside of it
 
 

@@ -102,8 +102,8 @@ def choose_images(groups: Mapping[int, str], count: int, val_share: float, seed:
         val_count = round(len(own) * val_share)
         if not 0 < val_count < len(own):
             raise BadRequest(
-                f"index.val_share = {val_share} of {len(own)} images{_of(group)} leaves {val_count} for val; "
-                "both splits need at least one image"
+                f"index.val_share = {val_share} of {len(own)} images{_of(group)}, of index.images = {count} in all,"
+                f" leaves {val_count} for val; both splits need at least one image"
             )
         for_val |= set(sorted(own, key=lambda image_id: draws[image_id][1])[:val_count])
     return {

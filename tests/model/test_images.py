@@ -1,7 +1,9 @@
 import zlib
+from typing import get_args
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from hypothesis import given
@@ -9,12 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from configs.errors import Failure
-from model.images import fitted, read_image, resize_image, resize_mask, shrink_by
+from model.images import Stretch, fitted, read_image, resize_image, resize_mask, shrink_by
 
 sides = st.integers(1, 40)
 
 
-protocols = st.sampled_from(["exact", "paper"])
+protocols = st.sampled_from(get_args(Stretch))
 
 
 def write(path, pixels):
@@ -35,15 +37,15 @@ def test_resizing_gives_the_asked_size_and_type(height, width, new_height, new_w
 @given(sides, st.integers(1, 5))
 def test_an_exact_mask_enlarged_by_a_whole_factor_and_shrunk_again_is_itself(side, factor):
     mask = np.random.default_rng(side).random((side, side)) > 0.5
-    large = resize_mask(mask, (side * factor, side * factor), "exact")
+    large = resize_mask(mask, (side * factor, side * factor), "areas")
     assert np.array_equal(large, mask.repeat(factor, 0).repeat(factor, 1))
-    assert np.array_equal(resize_mask(large, (side, side), "exact"), mask)
+    assert np.array_equal(resize_mask(large, (side, side), "areas"), mask)
 
 
 def test_a_shrunk_mask_stays_where_it_was():
     mask = np.zeros((90, 90), bool)
     mask[30:60, 30:60] = True
-    assert np.argwhere(resize_mask(mask, (30, 30), "exact")).mean() == 14.5
+    assert np.argwhere(resize_mask(mask, (30, 30), "areas")).mean() == 14.5
 
 
 def bilinear(pixels, height, width):
@@ -61,7 +63,7 @@ def bilinear(pixels, height, width):
 @given(st.integers(2, 30), st.integers(2, 30), st.integers(2, 30), st.integers(2, 30))
 def test_the_papers_resize_is_bilinear_between_aligned_corners(height, width, new_height, new_width):
     image = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
-    resized = resize_image(image, (new_height, new_width), "paper")
+    resized = resize_image(image, (new_height, new_width), "corners")
     for channel in range(3):
         wanted = bilinear(image[..., channel] / 255, new_height, new_width)
         np.testing.assert_allclose(resized[..., channel], wanted, atol=1e-5)
@@ -72,16 +74,26 @@ def test_kornias_resize_is_the_papers():
     image = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
     planes = torch.from_numpy(image / 255).float().permute(2, 0, 1)[None]
     wanted = kornia.geometry.transform.resize(planes, (32, 64), "bilinear", align_corners=True, antialias=False)
-    found = torch.from_numpy(resize_image(image, (32, 64), "paper")).permute(2, 0, 1)[None]
+    found = torch.from_numpy(resize_image(image, (32, 64), "corners")).permute(2, 0, 1)[None]
     torch.testing.assert_close(found, wanted)
 
 
 def test_the_papers_masks_are_wider_than_the_exact_ones():
     mask = np.zeros((90, 90), bool)
     mask[31:59, 31:59] = True
-    exact, paper = (resize_mask(mask, (60, 60), protocol) for protocol in ("exact", "paper"))
+    exact, paper = (resize_mask(mask, (60, 60), protocol) for protocol in ("areas", "corners"))
     assert (paper | ~exact).all()
     assert paper.sum() > exact.sum()
+
+
+def test_pillow_s_images_are_torchvision_s_and_its_masks_take_the_nearest_pixel():
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(256, size=(90, 70, 3), dtype=np.uint8), rng.random((90, 70)) > 0.5
+    pixels = PIL.Image.fromarray(image)
+    expected = np.asarray(pixels.resize((32, 24), PIL.Image.Resampling.BILINEAR))
+    assert (np.rint(255 * resize_image(image, (24, 32), "pillow")) == expected).all()
+    rows, cols = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in ((24, 90), (32, 70)))
+    assert (resize_mask(mask, (24, 32), "pillow") == mask[np.ix_(rows, cols)]).all()
 
 
 def test_images_are_rgb(tmp_path):
@@ -168,9 +180,9 @@ def test_an_image_beyond_opencv_s_limits_is_one_line(tmp_path):
 def test_a_side_that_shrinks_is_averaged_though_the_other_one_grows():
     stripes = np.zeros((24, 64, 3), np.uint8)
     stripes[:, ::2] = 200
-    resized = resize_image(stripes, (32, 16), "exact")  # four columns make one, three rows make four
+    resized = resize_image(stripes, (32, 16), "areas")  # four columns make one, three rows make four
     np.testing.assert_allclose(resized, np.full((32, 16, 3), 100 / 255), atol=1e-6)
-    turned = resize_image(stripes.transpose(1, 0, 2), (16, 32), "exact")
+    turned = resize_image(stripes.transpose(1, 0, 2), (16, 32), "areas")
     np.testing.assert_allclose(turned, resized.transpose(1, 0, 2), atol=1e-6)
 
 

@@ -199,7 +199,7 @@ def test_a_map_that_is_no_number_is_no_picture(folder, monkeypatch, value):
         return maps
 
     cv2.imwrite(str(folder / "query/hole/white.png"), np.full((9, 9, 3), 255, np.uint8))
-    monkeypatch.setattr("model.predict.open_engine", lambda *_: Engine(compare, (32, 64)))
+    monkeypatch.setattr("model.predict.open_engine", lambda *_: Engine(compare, (32, 64), "corners", "max"))
     with pytest.raises(Failure, match=r"1 of 4 queries .*white\.png: the anomaly map holds NaN or infinity; wanted"):
         call(folder)
     assert sorted(path.name for path in (folder / "heat").rglob("*.png")) == ["0.png", "0.png", "1.png"]
@@ -213,7 +213,7 @@ def test_a_killed_run_leaves_a_line_for_each_map_it_wrote(folder, monkeypatch):
 
     cv2.imwrite(str(folder / "query/hole/white.png"), np.full((9, 9, 3), 255, np.uint8))
     (folder / "query/good/broken.png").touch()
-    monkeypatch.setattr("model.predict.open_engine", lambda *_: Engine(compare, (32, 64)))
+    monkeypatch.setattr("model.predict.open_engine", lambda *_: Engine(compare, (32, 64), "corners", "max"))
     with pytest.raises(KeyboardInterrupt):
         call(folder, "--json", "--batch-size", "1")
     lines = [json.loads(line) for line in (folder / "heat/scores.jsonl").read_text().splitlines()]

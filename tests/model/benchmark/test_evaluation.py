@@ -46,7 +46,7 @@ def test_a_defect_that_a_method_sees_scores_one(root, protocol):
 def test_scores_are_those_of_all_maps_at_once(root):
     model, (category,) = Network(), read_benchmark("mvtec", root)
     evaluation = Evaluation(model, settings(root), 0, CPU)
-    seen = [read_seen(query, SIZE, "exact") for query in category.queries]
+    seen = [read_seen(query, SIZE, "areas") for query in category.queries]
     prompt = torch.from_numpy(read_image(evaluation.drawn[0]["plate"][0])[::2, ::2] / 255).float()
     queries = torch.from_numpy(np.stack([one.image for one in seen])).permute(0, 3, 1, 2)
     maps = network_method(model)(prompt.permute(2, 0, 1)[None, None])(queries).detach().numpy()

@@ -102,7 +102,7 @@ def test_the_most_similar_normal_image_is_the_prompt(tmp_path, batch_size):
         make_category(tmp_path / name, grey)
     bright, dark = read_benchmark("mvtec", tmp_path)
     pool = [*dark.normals, *bright.normals]
-    matcher = Matcher(Network(), SIZE, "exact", batch_size)
+    matcher = Matcher(Network(), SIZE, "areas", batch_size)
     for own in (dark, bright):
         chosen = matcher.match(matcher.pool(pool), pool, own, shots=2)
         assert len(chosen) == len(own.queries)

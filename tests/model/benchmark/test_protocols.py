@@ -23,8 +23,8 @@ def test_a_query_is_read_with_its_mask(tmp_path):
 
 def test_the_truth_of_an_anomalous_query_without_mask_is_not_known(tmp_path):
     image = write(tmp_path / "image.png", np.full((8, 10, 3), 128, np.uint8))
-    assert not read_seen(Query(image, None, "cut"), (32, 32), "exact").known
-    assert read_seen(Query(image, None, GOOD), (32, 32), "exact").known
+    assert not read_seen(Query(image, None, "cut"), (32, 32), "areas").known
+    assert read_seen(Query(image, None, GOOD), (32, 32), "areas").known
 
 
 @pytest.mark.parametrize("value", [1, 255, 256, 65535])

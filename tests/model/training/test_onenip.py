@@ -8,7 +8,7 @@ import torch
 
 from configs.errors import BadRequest
 from configs.train import OneNIPTrainParams
-from model.onenip import OneNIP
+from model.onenip import PREPROCESSING, OneNIP
 from model.pairs import PairDataset
 from model.systems import open_network
 from model.training import onenip
@@ -141,6 +141,33 @@ def test_a_killed_run_goes_on_to_the_same_weights(pairs, tmp_path, monkeypatch):
     assert all(torch.equal(value, other[key]) for key, value in some.items())
 
 
+def test_a_run_that_was_killed_while_it_validated_goes_on(pairs, tmp_path, monkeypatch):
+    """It then validates first of all, and learns from the features that were encoded for it."""
+    whole = OneNIPLearner.validate
+
+    def killed(self, held):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OneNIPLearner, "validate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_onenip(params(), places(pairs, tmp_path), "code")
+    assert OneNIPLearner.validate is whole
+    train_onenip(params(), places(pairs, tmp_path), "code")
+    assert len(torch.load(tmp_path / "model" / "last.ckpt", weights_only=True)["onenip"]["history"]) == 3
+
+
+def test_a_loss_that_is_not_finite_is_blamed_on_the_pair_whose_features_are_not(pairs):
+    one, batch = learner(pairs), batch_of(pairs)
+    own = one.normals.of_pairs[batch["index"].tolist()]
+    one.normals.features(range(len(one.normals)), CPU)
+    one.normals._kept[own[2]] = torch.nan
+    draws = onenip.Draws([int(own[0])] * len(own), None)
+    found = one.step(batch, draws, 1, 0, 0)
+    assert not math.isfinite(float(found.loss))
+    assert found.of_pairs.isfinite().tolist() == [place != own[2] for place in own]
+
+
 def test_the_gradient_of_parts_is_that_of_the_whole(pairs, monkeypatch):
     fixed_norms(monkeypatch)
     whole, parts = (learner(pairs, {"dropout": 0.0}, clip_norm=None, device_batch=most) for most in (None, 2))
@@ -233,6 +260,10 @@ def test_a_group_without_val_pairs_and_pairs_with_prompts_of_their_own_are_refus
         patch.setattr(PairDataset, "groups", lambda self: groups(self) * (len(self) > 3))
         with pytest.raises(BadRequest, match=r"category screw has no val pair; raise index\.val_share"):
             learner(pairs)
+    with monkeypatch.context() as patch:
+        patch.setattr(PairDataset, "parameters", {"synth": {"ground_prob": 0.1}})
+        with pytest.raises(BadRequest, match="show surfaces instead of their images"):
+            learner(pairs)
     monkeypatch.setattr(PairDataset, "prompts_are", lambda self: np.ones(len(self), np.uint8))
     with pytest.raises(BadRequest, match="prompts that are not their originals"):
         learner(pairs)
@@ -250,8 +281,15 @@ def test_a_published_file_is_where_learning_starts(pairs, monkeypatch, tmp_path)
     monkeypatch.setattr(onenip, "published_kind", lambda content: "OneNIP" if content else None)
     loaded = []
     monkeypatch.setattr(OneNIP, "load_published", lambda self, content, path: loaded.append((content, path)))
-    learner(pairs, {"weights": str(path)})
+    with pytest.raises(BadRequest, match="without its encoder"):
+        learner(pairs, {"weights": str(path)}, standardised_start=False)
+    monkeypatch.setattr(onenip, "want_encoder", lambda content, path: None)
+    with pytest.raises(BadRequest, match=r"whose start that would undo; set it to false"):
+        learner(pairs, {"weights": str(path)})
+    loaded.clear()
+    one = learner(pairs, {"weights": str(path)}, standardised_start=False)
     assert loaded == [({"state_dict": "published"}, path)]
+    assert one.network.encoder.preprocessing == PREPROCESSING
 
 
 def test_a_group_without_normal_images_has_no_prompt(pairs):

@@ -8,6 +8,7 @@ from configs.errors import BadRequest, Failure
 from configs.section import Range
 from pipeline.changes.change import from_record, make_pair
 from pipeline.changes.sources import Sources
+from pipeline.changes.synth import _sources
 from pipeline.changes.texture_folder import TextureFolder
 from pipeline.shards.format import open_shard, shard_names
 
@@ -51,6 +52,18 @@ def test_another_place_of_the_folder_changes_nothing_and_another_content_everyth
     names = [[shard.fingerprint for shard in manifest.shards] for manifest in (first, again, other)]
     assert names[0] == names[1]
     assert not set(names[0]) & set(names[2])
+
+
+def test_a_worker_that_stands_since_before_a_change_of_the_folder_refuses_or_sees_it(workspace, tmp_path, folder):
+    made_with(workspace, tmp_path / "first", folder)
+    cv2.imwrite(str(folder / "banded" / "new.png"), np.zeros((30, 40, 3), np.uint8))
+    manifest = made_with(workspace, tmp_path / "again", folder)
+    digest = TextureFolder(folder, (8, 8)).digest
+    for entry in manifest.shards:
+        shard = open_shard(tmp_path / "again", entry.name)
+        assert shard.attributes["inputs"]["textures"] == digest
+    with pytest.raises(Failure, match="other images than when the run began"):
+        _sources(workspace.index, workspace.inpainted, folder, workspace.sources().digest, "0" * 64)
 
 
 def test_a_folder_without_images_and_a_damaged_image_are_named(tmp_path, folder):

@@ -92,7 +92,9 @@ def test_a_category_more_moves_no_image_of_the_others(tmp_path):
 def test_a_category_with_too_few_images_is_named(tmp_path):
     folder = benchmark(tmp_path)
     draw(folder / "screw" / "train" / "good" / "000.png", 5)
-    with pytest.raises(BadRequest, match="of 1 images of category screw leaves 0 for val"):
+    with pytest.raises(
+        BadRequest, match=r"of 1 images of category screw, of index\.images = 99 in all, leaves 0 for val"
+    ):
         index_of(folder, 0.25)
 
 
@@ -102,6 +104,31 @@ def test_a_category_whose_val_images_cannot_be_read_is_named(tmp_path):
     (folder / spoilt).write_bytes(b"")
     with pytest.raises(Failure, match="3 images of category nut that can be used leave a split empty"):
         index_of(folder, 0.25)
+
+
+def test_hidden_files_are_no_images_and_a_category_may_be_called_all(tmp_path):
+    folder = benchmark(tmp_path, ("all",))
+    image = np.full((40, 50, 3), 90, np.uint8)
+    for number in range(4):
+        image[number, 0] = 91  # as alike as can be
+        path = folder / "all" / "train" / "good" / f"{number:03d}.png"
+        cv2.imwrite(str(path), image)
+        path.with_name(f"._{path.name}").write_bytes(b"of another system")
+    assert {(row.group, row.split) for row in index_of(folder).rows} == {("all", "train"), ("all", "val")}
+
+
+def test_what_could_be_read_in_two_ways_is_refused(tmp_path):
+    folder = benchmark(tmp_path / "mixed")
+    draw(folder / "overview.png", 7)
+    with pytest.raises(BadRequest, match=r"holds images and folders of images, such as overview\.png and nut"):
+        read_categories(folder)
+    for name in ("train", "test"):
+        draw(tmp_path / "flat" / name / "a.png", 8)
+    with pytest.raises(BadRequest, match=r"flat/train: no folder good or ok there; wanted .*/train/good/\*\.png"):
+        read_categories(tmp_path / "flat")
+    draw(tmp_path / "odd" / "nut" / "train" / "normal" / "a.png", 9)
+    with pytest.raises(BadRequest, match="nut/train: no folder good or ok"):
+        read_categories(tmp_path / "odd")
 
 
 @pytest.mark.parametrize(("name", "said"), [("none", "no such folder"), ("", "no normal images; wanted")])
