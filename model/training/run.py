@@ -129,7 +129,7 @@ def _facts(params: AnyTrainParams, training: PairDataset, learner: AnyLearner, r
         "code": run.settings["code"],
         "seed": params.seed,
         "pairs": training.digest,
-        "model": params.model.arguments,
+        "model": params.model.model_dump(),
         "train": params.train.model_dump(),
         "versions": versions(),
     }

@@ -64,7 +64,7 @@ def test_the_same_stages_train_and_score_it(finished):
     finished.run("dvc", "plots", "show", "--out", "plots")
     page = (finished.root / "plots/index.html").read_text()
     assert all(f'"field": "{column}"' in page for column in ("onenip", "patchcore"))
-    assert "pixel_ap/cutpaste.tsv" in page
+    assert "cutpaste.tsv" in page
 
 
 def test_the_commands_need_not_be_told_which_system_it_is(finished):
