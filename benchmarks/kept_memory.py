@@ -71,13 +71,10 @@ def main() -> None:
     for _ in range(args.turns):
         for way, turns in found.items():
             own = ["--params", str(args.params), "--pairs", str(args.pairs), "--steps", str(args.steps), "--way", way]
-            shown = subprocess.run(
-                [sys.executable, "-m", "benchmarks.kept_memory", *own],
-                cwd=ROOT,
-                text=True,
-                capture_output=True,
-                check=True,
-            )
+            command = [sys.executable, "-m", "benchmarks.kept_memory", *own]
+            shown = subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, check=False)
+            if shown.returncode:
+                raise SystemExit(shown.returncode)  # it has said why
             turns.append(json.loads(shown.stdout.splitlines()[-1]))
     table = Table("freed memory", "ms a step", "turns", "of them in the kernel", "peak MB")
     for way, turns in found.items():
