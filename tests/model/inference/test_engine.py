@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.backends import cudnn
 
 from configs.errors import BadRequest
-from model.images import shrink_by
-from model.inference.engine import Speed, View, open_device, open_engine, torch_compare
+from model.images import read_image, shrink_by
+from model.inference.engine import Speed, View, open_device, open_engine, stretch, to_batch, torch_compare
 from model.metauas.network import MetaUAS
+from model.onenip import OneNIP
 from tests.model.checkpoints import save_checkpoint
 
 
@@ -118,3 +120,63 @@ def test_convolutions_are_whole_float32_for_prompts_and_queries_and_as_before_af
     run(images)
     assert cudnn.allow_tf32
     assert found[-3:] == [False] * 3  # two prompts and the queries; `for_inference` probes before
+
+
+def onenip_file(tmp_path, normaliser=2.0):
+    torch.manual_seed(0)
+    network = OneNIP("test_resnet", size=(64, 64), encoder_layers=1, decoder_layers=1).eval()
+    network.normaliser.fill_(normaliser)
+    save_checkpoint(tmp_path / "best.ckpt", network, size=(64, 64), key="onenip")
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(256, size=(90, 80, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    return network, [tmp_path / f"{number}.png" for number in range(2)]
+
+
+@pytest.mark.parametrize("together", ["maps", "best"])
+def test_a_onenip_is_looked_at_as_its_pairs_were_and_scored_as_its_paper_does(tmp_path, together):
+    network, prompts = onenip_file(tmp_path)
+    engine = open_engine(tmp_path / "best.ckpt", prompts, View(), together, Speed(), 2)
+    assert (engine.size, engine.how, engine.score) == ((64, 64), "areas", "pooled")
+    normal = [to_batch([read_image(path)], (64, 64), "areas") for path in prompts]
+    with torch.inference_mode():
+        seen = network.encode(normal[1])
+        maps = [network.relative_map(network.compare(network.encode(prompt), seen)) for prompt in normal]
+    expected = maps[1] if together == "best" else (maps[0] + maps[1]) / 2  # a prompt is most similar to itself
+    torch.testing.assert_close(engine.compare(normal[1]), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_published_onenip_takes_its_scale_from_two_prompts_or_more(tmp_path):
+    _, prompts = onenip_file(tmp_path, normaliser=0.0)
+    with pytest.raises(BadRequest, match="pass two or more normal images"):
+        open_engine(tmp_path / "best.ckpt", prompts[:1], View(), "maps", Speed(), 2)
+    found = open_engine(tmp_path / "best.ckpt", prompts, View(), "maps", Speed(), 2).compare(torch.rand(1, 3, 64, 64))
+    assert found.isfinite().all()
+    assert found.max() > 0
+
+
+@pytest.mark.parametrize(
+    ("view", "together", "said"),
+    [
+        (View(96), "maps", "a OneNIP is of one size, here 64 x 64 px"),
+        (View(keep_aspect=True), "maps", "leave --size, --keep-aspect and --scales out"),
+        (View(), "features", "compares with one prompt at a time"),
+    ],
+)
+def test_what_a_onenip_cannot_do_is_one_line(tmp_path, view, together, said):
+    _, prompts = onenip_file(tmp_path)
+    with pytest.raises(BadRequest, match=said):
+        open_engine(tmp_path / "best.ckpt", prompts, view, together, Speed(), 2)
+
+
+@pytest.mark.parametrize("how", ["corners", "areas"])
+def test_maps_lie_on_their_images_however_these_were_stretched(how):
+    """A ramp over pixel centres stays one: of 4 pixels made of 8 by areas, and of corners laid on corners."""
+    ramp = torch.linspace(0, 1, 8).view(1, 1, 1, 8)
+    small = (
+        F.avg_pool2d(ramp, (1, 2))
+        if how == "areas"
+        else F.interpolate(ramp, (1, 4), mode="bilinear", align_corners=True)
+    )
+    back = stretch(small, (1, 8), how)[0, 0, 0]
+    torch.testing.assert_close(back[1:-1], ramp[0, 0, 0, 1:-1], atol=1e-5, rtol=0)
