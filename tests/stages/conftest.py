@@ -63,6 +63,11 @@ class Project:
         assert running.returncode != 0, shown
         return shown
 
+    def commit(self) -> None:
+        """Commit all that git sees."""
+        self.run("git", "add", ".")
+        self.run("git", "commit", "--quiet", "--message", "a small run")
+
     def set(self, **changes) -> None:
         """Change params.yaml; `changes` are dotted keys with __ for the dot."""
         path = self.root / "params.yaml"
@@ -129,6 +134,5 @@ def project(tmp_path_factory) -> Project:
         train__batch_size=8,
         evaluate__size_px=None,
     )
-    made.run("git", "add", ".")
-    made.run("git", "commit", "--quiet", "--message", "a small run")
+    made.commit()
     return made

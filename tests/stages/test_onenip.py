@@ -32,8 +32,7 @@ def project(tmp_path_factory):
         evaluate__seeds=2,
         evaluate__variants=["one", "each", "pool"],
     )
-    made.run("git", "add", ".")
-    made.run("git", "commit", "--quiet", "--message", "a small run")
+    made.commit()
     return made
 
 
