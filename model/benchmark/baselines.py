@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.benchmark.methods import Compare, Encode, Method
 from model.images import enlarge
+from model.metauas import distance, patches
 
 BASELINES = ("pixel_difference", "patchcore")  # their names in tables
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
@@ -45,23 +45,9 @@ def patchcore(encode: Encode, levels: Sequence[int] = PATCHCORE_LEVELS) -> Metho
     return look
 
 
-def patches(features: Tensor) -> Tensor:
-    """Features (B, C, h, w) as patches of length one (B, C, hw)."""
-    return F.normalize(features.flatten(2), dim=1)
-
-
 def memory_of(shots: Iterable[Sequence[Tensor]]) -> list[Tensor]:
     """One memory a level, (B, C, K n), of all patches of K shots, whose levels are (B, C, h, w) with n = h w each."""
     return [torch.cat([patches(level) for level in levels], dim=2) for levels in zip(*shots, strict=True)]
-
-
-def distance(features: Tensor, memory: Tensor) -> Tensor:
-    """1 - cosine similarity to the nearest patch: features (B, C, h, w), memory (B or 1, C, n) -> (B, h, w)."""
-    batch, _, height, width = features.shape
-    rows = patches(features).transpose(1, 2)  # (B, hw, C)
-    # One query at a time: at 512 px one has 4,096 patches, and all similarities of a batch would take a gigabyte.
-    nearest = [(row @ own).amax(dim=1) for row, own in zip(rows, memory.expand(batch, -1, -1), strict=True)]
-    return 1 - torch.stack(nearest).view(batch, height, width)
 
 
 def _pick(features: Sequence[Tensor], levels: Sequence[int]) -> list[Tensor]:

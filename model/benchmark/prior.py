@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.benchmark.baselines import distance, memory_of
+from model.benchmark.baselines import memory_of
 from model.benchmark.methods import Compare, Method
 from model.encoders import WINDOWS, VisualPrior
 from model.images import enlarge
+from model.metauas import distance
 
 EPSILON = 1e-6  # below every distance that matters; keeps a harmonic mean of zeros finite
 

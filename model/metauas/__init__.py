@@ -1,5 +1,6 @@
 """MetaUAS: the network, its published weights, and what it does with several normal prompts."""
 
+from model.metauas.alignment import distance, patches
 from model.metauas.decoder import SCSE, Block, UNetDecoder
 from model.metauas.few_shot import How, compare_many
 from model.metauas.loss import pixel_losses
@@ -19,7 +20,9 @@ __all__ = [
     "PromptPool",
     "UNetDecoder",
     "compare_many",
+    "distance",
     "is_published",
+    "patches",
     "pixel_losses",
     "pooled",
 ]

@@ -26,20 +26,32 @@ FUSE: dict[Fusion, Callable[[Tensor, Tensor], Tensor]] = {
 FUSED_WIDTH: dict[Fusion, int] = {"concat": 2, "add": 1, "absdiff": 1, "concat+absdiff": 3}  # times the channels
 
 
+def patches(features: Tensor) -> Tensor:
+    """Features (B, C, h, w) as patches of length one (B, C, hw)."""
+    return F.normalize(features.flatten(2), dim=1)
+
+
+def distance(features: Tensor, memory: Tensor) -> Tensor:
+    """1 - cosine similarity to the nearest patch: features (B, C, h, w), memory (B or 1, C, n) -> (B, h, w)."""
+    batch, _, height, width = features.shape
+    rows = patches(features).transpose(1, 2)  # (B, hw, C)
+    if torch.compiler.is_compiling():  # which cannot loop over a batch of any size
+        nearest = (rows @ memory).amax(dim=2)
+    else:
+        # One query at a time: at 512 px one has 4,096 patches, and all similarities of a batch would take a gigabyte.
+        own = memory.expand(batch, -1, -1)
+        nearest = torch.stack([(row @ one).amax(dim=1) for row, one in zip(rows, own, strict=True)])
+    return 1 - nearest.view(batch, height, width)
+
+
 @torch.no_grad()
 def nearest_distance(prompt: Tensor, query: Tensor) -> Tensor:
-    """1 - cosine similarity of each query place to the most similar prompt place, what PatchCore sees.
+    """What PatchCore sees of a query by one prompt: features float32 (B, C, h, w) each -> (B, 1, h, w) in [0, 2].
 
-    Features float32 (B, C, h, w) each -> (B, 1, h, w) in [0, 2], without gradient. One query at a time: all
-    similarities of a batch would take a gigabyte at stride 4.
+    No gradient passes.
     """
     with torch.autocast(query.device.type, enabled=False):
-        queries, keys = (F.normalize(_tokens(side.float()), dim=-1) for side in (query, prompt))
-        if torch.compiler.is_compiling():  # which cannot loop over a batch of any size
-            nearest = (queries @ keys.transpose(1, 2)).amax(dim=-1)
-        else:
-            nearest = torch.stack([(one @ own.T).amax(dim=-1) for one, own in zip(queries, keys, strict=True)])
-    return 1 - nearest.view(query.shape[0], 1, *query.shape[2:])
+        return distance(query.float(), patches(prompt.float())).unsqueeze(1)
 
 
 class Alignment(nn.Module):

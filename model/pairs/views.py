@@ -77,7 +77,7 @@ def prepare(
     """
     pair, mask = batch["pair"], batch["mask"]
     if augment is None:
-        images, mask = _floats(pair), mask.bool().unsqueeze(1)
+        images, mask = as_images(pair), mask.bool().unsqueeze(1)
         return Prepared(images[:, 0], images[:, 1], mask, torch.ones_like(mask))
     height, width = mask.shape[-2:]
     prompt_is = batch["prompt_is"].tolist()
@@ -119,7 +119,7 @@ def views(pair: Tensor, mask: Tensor, draws: Draws) -> Prepared:
 
 def see(pair: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
     """What is seen of `pair` uint8 (B, 2, H, W, 3) [original, changed]: prompt and query as in `Prepared`."""
-    images = _floats(pair)
+    images = as_images(pair)
     changed_side = np.stack([draws.swap, ~draws.swap], axis=1) & ~draws.unchanged[:, None]  # (B, 2)
     sides = _tensor(changed_side.astype(np.int64), images.device)
     images = images[torch.arange(len(images), device=images.device)[:, None], sides]
@@ -229,9 +229,9 @@ def _invert(matrices: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([linear, -linear @ matrices[..., 2:]], axis=-1)
 
 
-def _floats(pair: Tensor) -> Tensor:
-    """Stored uint8 (B, 2, H, W, 3) as float32 (B, 2, 3, H, W) in [0, 1]."""
-    return pair.permute(0, 1, 4, 2, 3).float() / 255
+def as_images(pixels: Tensor) -> Tensor:
+    """Stored uint8 (.., H, W, 3) as float32 (.., 3, H, W) in [0, 1]."""
+    return pixels.movedim(-1, -3).float() / 255
 
 
 def _tensor(values: npt.NDArray[Any], device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from configs.train import Train, TrainParams
 from model.fast import with_fast_encoder
 from model.metauas import CHECKPOINT, CHECKPOINT_VERSION, MetaUAS, pixel_losses
-from model.pairs import Draws, PairDataset, Prepared, draw, label, prepare, see
+from model.pairs import Draws, PairDataset, Prepared, as_images, draw, label, prepare, see
 from model.training.devices import Devices, on_devices
 from model.training.feed import Batch
 from model.training.held import Held
@@ -71,7 +71,7 @@ class MetaUASLearner(Learner[MetaUAS, Train, Draws]):
         """Whiten the alignment by some originals, evenly spread, where the recipe says so."""
         if self.recipe.whiten_alignment:
             pairs = [training[place]["pair"][0] for place in spread(len(training), WHITENING_PAIRS)]
-            self.network.whiten_alignment(torch.stack(pairs).permute(0, 3, 1, 2).float() / 255)
+            self.network.whiten_alignment(as_images(torch.stack(pairs)))
 
     def draw(self, batch: Batch, epoch: int) -> Draws:
         """The random numbers of a batch's views in `epoch`."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from configs.errors import BadRequest
 from model.onenip import OneNIP, neck
-from model.pairs import PairDataset
+from model.pairs import PairDataset, as_images
 from pipeline.shards import THE_ORIGINAL
 
 
@@ -88,8 +88,3 @@ class Normals:
 def features_of(network: OneNIP, images: Tensor) -> Tensor:
     """All levels of images float32 (B, 3, H, W) at stride 16, one after another: float32 (B, C, h, w)."""
     return neck(network.encode(images), network.grid)
-
-
-def as_images(pixels: Tensor) -> Tensor:
-    """Pixels uint8 (B, H, W, 3) as float32 (B, 3, H, W) in [0, 1]."""
-    return pixels.permute(0, 3, 1, 2).float() / 255

@@ -26,12 +26,12 @@ from model.onenip import (
     published_kind,
     want_encoder,
 )
-from model.pairs import PairDataset, Prepared
+from model.pairs import PairDataset, Prepared, as_images
 from model.training.devices import Devices, on_devices
 from model.training.feed import Batch
 from model.training.held import Held
 from model.training.learner import Learned, Learner, split
-from model.training.normals import Normals, as_images, features_of
+from model.training.normals import Normals, features_of
 from model.training.pixel_ap import Thinned, pixel_aps, thinned
 from model.training.run import Places, run_on
 from model.training.sheets import write_augmented, write_predictions
@@ -213,7 +213,7 @@ class OneNIPLearner(Learner[OneNIP, OneNIPTrain, Draws]):
         network = self.network.eval()
         views = self._seen(batch, self._fixed_prompts(batch["index"].tolist()))
         found = network.compare(network.encode(views.prompt), network.encode(views.query))
-        maps = (network.score_map(found) / (2 * network.normaliser)).clamp(0, 1).squeeze(1)
+        maps = network.relative_map(found).clamp(0, 1).squeeze(1)
         write_predictions(path, title, views, maps, names)
 
     def _prompts(self, of: Normals, indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> list[int]:

@@ -7,7 +7,7 @@ import torch
 
 from configs.train import Augment
 from model.metauas import MetaUAS, pixel_losses
-from model.pairs import draw, prepare, recolour
+from model.pairs import as_images, draw, prepare, recolour
 from model.training.feed import Batch
 from model.training.pixel_ap import Thinned, pixel_aps, thinned
 
@@ -61,7 +61,7 @@ def attention(network: MetaUAS, batch: Batch, augment: Augment, seed: int) -> di
     """
     views = prepare(batch, augment, seed, VALIDATION_EPOCH)
     warped = network.attention_statistics(network.encode(views.prompt), network.encode(views.query))
-    originals = batch["pair"][:, 0].permute(0, 3, 1, 2).float() / 255
+    originals = as_images(batch["pair"][:, 0])
     indices, prompt_is = batch["index"].tolist(), batch["prompt_is"].tolist()
     drawn = draw(augment, seed, VALIDATION_EPOCH, indices, prompt_is, *originals.shape[-2:])
     recoloured = recolour(originals, drawn.colour[:, 1], drawn.jitter)

@@ -9,13 +9,13 @@ import torch
 from configs.errors import BadRequest
 from configs.train import OneNIPTrainParams
 from model.onenip import PREPROCESSING, OneNIP
-from model.pairs import PairDataset
+from model.pairs import PairDataset, as_images
 from model.systems import open_network
 from model.training import onenip
 from model.training.devices import Devices
 from model.training.feed import Feed
 from model.training.held import Held
-from model.training.normals import Normals, as_images
+from model.training.normals import Normals
 from model.training.onenip import OneNIPLearner, make_learner, train_onenip
 from model.training.run import Places
 from tests.model.tiny_pairs import GROUPS, write_square_shards
