@@ -4,13 +4,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from configs.layouts import Layout
 from configs.section import Count, Params, Section, Size
 from configs.train import Augment
 
-Layout = Literal["mvtec", "visa", "real-iad", "lists", "folders"]
 Protocol = Literal["exact", "paper"]
-Variant = Literal["one", "each", "best", "best+clip", "pool"]
-ImageScore = Literal["max", "top", "pooled"]
+Variant = Literal["one", "each", "best", "best+clip", "pool", "winclip+"]
+ImageScore = Literal["max", "top", "pooled", "own"]
 
 
 class Evaluate(Section):

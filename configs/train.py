@@ -4,7 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from configs.model import Model, OneNIPModel
+from configs.features import Clip, Features
+from configs.model import MetaCANModel, Model, OneNIPModel
 from configs.section import Count, Params, PositiveRange, Section, Share
 
 Jitter = Literal["published", "mean_grey"]
@@ -66,6 +67,26 @@ class OneNIPTrain(Recipe):
     augment: None
 
 
+class MetaCANTrain(Section):
+    """MetaCAN's AD meta-learning (paper, section 3.4); an outer step learns from one task of each category."""
+
+    epochs: Count
+    steps_per_epoch: Count
+    shots: Count
+    support: Annotated[int, Field(ge=2, multiple_of=2)]
+    query: Annotated[int, Field(ge=2, multiple_of=2)]
+    inner_lr: Annotated[float, Field(ge=0)]
+    lr: Annotated[float, Field(gt=0)]
+    first_order: bool
+    only_last_task: bool
+    fresh_adam: bool
+    remember: bool
+    select_by: Literal["val_loss", "val_i_auroc", "last"]
+    checkpoint_steps: Count
+    keep_memory: bool
+    augment: None
+
+
 # What changes how a run goes, but not what it comes to.
 WITHOUT_EFFECT = frozenset({"loader_workers", "checkpoint_steps", "keep_memory", "sheet_epochs"})
 
@@ -76,12 +97,22 @@ class TrainParams(Params):
     model: Model
     train: Train
 
+    @property
+    def weights(self) -> str:
+        """Where what does not learn comes from, or what it begins with."""
+        return self.model.weights
+
 
 class OneNIPTrainParams(Params):
     """What stage `train` reads for OneNIP."""
 
     model: OneNIPModel
     train: OneNIPTrain
+
+    @property
+    def weights(self) -> str:
+        """As `TrainParams.weights`."""
+        return self.model.weights
 
     @model_validator(mode="after")
     def _a_refiner_learns_from_damage(self) -> Self:
@@ -90,4 +121,29 @@ class OneNIPTrainParams(Params):
         return self
 
 
-AnyTrainParams = TrainParams | OneNIPTrainParams
+class MetaCANTrainParams(Params):
+    """What stage `train` reads for MetaCAN."""
+
+    features: Features
+    model: MetaCANModel
+    train: MetaCANTrain
+
+    @property
+    def clip(self) -> Clip:
+        """How the features were made."""
+        assert self.features.clip is not None, "checked when the parameters were read"
+        return self.features.clip
+
+    @property
+    def weights(self) -> str:
+        """As `TrainParams.weights`: CLIP's."""
+        return self.clip.weights
+
+    @model_validator(mode="after")
+    def _features_are_made(self) -> Self:
+        if self.features.clip is None:
+            raise ValueError("MetaCAN learns from features, but features.clip is null; see configs/metacan_mvtec.yaml")
+        return self
+
+
+AnyTrainParams = TrainParams | OneNIPTrainParams | MetaCANTrainParams

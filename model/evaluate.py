@@ -22,7 +22,8 @@ import torch
 from pydantic import ValidationError
 
 from configs.errors import BadRequest, run
-from configs.evaluate import Evaluate, ImageScore, Layout, Protocol, Variant
+from configs.evaluate import Evaluate, ImageScore, Protocol, Variant
+from configs.layouts import Layout
 from model.benchmark import Evaluation
 from model.inference import open_device
 from model.report import in_short, write_report
@@ -35,7 +36,7 @@ LISTS = (
 VARIANTS = (
     "one: a prompt a category (MetaUAS); each: a drawn one for each query (OneNIP); best: each query's best match"
     " (MetaUAS*); best+clip: with CLIP's visual prior (MetaUAS*+); pool: the best match of all categories' prompts, the"
-    " category not told (one)"
+    " category not told; winclip+: that baseline beside a MetaCAN, seconds an image (one)"
 )
 
 
@@ -44,7 +45,7 @@ def main() -> None:
     args = _arguments()
     _check_out(args)
     device = open_device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model = open_network(args.checkpoint).to(device)
+    model = open_network(args.checkpoint, args.clip_weights).to(device)
     settings = _settings(args, IMAGE_SCORES[system_of(model)])
     outcome = Evaluation(model, settings, args.seed, device).run()
     folder = args.out.with_suffix("")
@@ -76,10 +77,11 @@ def _arguments() -> argparse.Namespace:
     add(
         "--image-score",
         choices=get_args(ImageScore),
-        help="highest pixel, mean of the top 0.2 %%, or highest mean of 16 x 16 px (max; pooled for a OneNIP)",
+        help="highest pixel, mean of the top 0.2 %%, highest mean of 16 x 16 px, or the method's own (max; pooled for a"
+        " OneNIP, own for a MetaCAN)",
     )
     add("--limit", type=int, help="at most this many queries a category")
-    add("--clip-weights", help="file of ViT-B-16-plus-240, for variant best+clip")
+    add("--clip-weights", help="file of ViT-B-16-plus-240, for a MetaCAN or variant best+clip")
     add("--batch-size", type=int, default=16, help="queries at a time (16)")
     add("--give-memory-back", action="store_true", help="freed memory to the system at once: slower on a CPU")
     add("--device", help="cpu or cuda (cuda where there is one)")

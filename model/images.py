@@ -1,9 +1,11 @@
-"""Images and masks: read from files, and stretched in one of three ways.
+"""Images and masks: read from files, and brought to a size in one of four ways.
 
 areas    images by pixel areas (a side that shrinks) or bilinearly (one that grows), masks by the nearest pixel
 corners  as MetaUAS's published evaluator: both bilinearly with aligned corners and without a filter, every trace of a
          mask counts as anomalous (which widens regions by about a pixel)
 pillow   as OneNIP's: images by Pillow's bilinear filter, masks by its nearest pixel
+crop     as MetaCAN's: by Pillow's bicubic filter, masks by its nearest pixel, until one side fits; the middle of the
+         other one is cut out
 """
 
 from collections.abc import Callable
@@ -22,7 +24,7 @@ from torch import Tensor
 from configs.errors import Failure
 from pipeline.arrays import Image, Mask
 
-Stretch = Literal["areas", "corners", "pillow"]
+Stretch = Literal["areas", "corners", "pillow", "crop"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 WANTED = "png, jpg, jpeg, bmp, tif, tiff or webp"
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -76,6 +78,8 @@ def resize_image(image: Image, size: tuple[int, int], how: Stretch) -> npt.NDArr
     if how == "pillow":
         stretched = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BILINEAR)
         return np.asarray(stretched, np.float32) / 255
+    if how == "crop":
+        return np.asarray(_middle(PIL.Image.fromarray(image), size, PIL.Image.Resampling.BICUBIC), np.float32) / 255
     # INTER_AREA takes two pixels, and not all that a new one covers, as soon as one of the sides grows.
     least = (min(width, image.shape[1]), min(height, image.shape[0]))
     shrunk = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
@@ -105,8 +109,21 @@ def resize_mask(mask: Mask, size: tuple[int, int], how: Stretch) -> Mask:
     height, width = size
     if how == "pillow":
         return np.asarray(PIL.Image.fromarray(mask).resize((width, height), PIL.Image.Resampling.NEAREST), np.bool_)
+    if how == "crop":
+        return np.asarray(_middle(PIL.Image.fromarray(mask), size, PIL.Image.Resampling.NEAREST), np.bool_)
     # INTER_NEAREST would take the pixel up and to the left of the centre and so shift the mask against its image.
     return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
+
+
+def _middle(image: PIL.Image.Image, size: tuple[int, int], by: PIL.Image.Resampling) -> PIL.Image.Image:
+    """The middle of an image, as large as `size` = (H, W) allows: one side is brought to its own, the other one cut."""
+    (width, height), (high, wide) = image.size, size
+    if width * high > wide * height:
+        wide_before, high_before = int(high * width / height), high
+    else:
+        wide_before, high_before = wide, int(wide * height / width)
+    left, top = round((wide_before - wide) / 2), round((high_before - high) / 2)
+    return image.resize((wide_before, high_before), by).crop((left, top, left + wide, top + high))
 
 
 def _bilinear(pixels: npt.NDArray[np.float32], size: tuple[int, int]) -> npt.NDArray[np.float32]:

@@ -4,11 +4,11 @@
     python -m model.predict --checkpoint metauas.onnx --prompt normal.png --query 'line/*.png' --out heat --npy --json
 
 `--prompt` and `--query` take files, folders and globs; a name that exists is taken as it is, whatever brackets are in
-it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does (by pixel
-areas for a OneNIP, as its pairs were). For one
-query --out may be a file; otherwise it is a folder, in which maps lie as the queries do below their common folder. A
-heat map's colours run from 0 to 1, the probability of a change; of a OneNIP, 1 is twice the scale that normal images
-set.
+it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does; by pixel
+areas for a OneNIP, as its pairs were; of a MetaCAN the middle square is cut out, as CLIP's are. For one query --out may
+be a file; otherwise it is a folder, in which maps lie as the queries do below their common folder. Colours run from 0
+to 1: the probability of a change; of a OneNIP 1 is twice the scale that normal images set; of a MetaCAN it is half of
+one minus the cosine, the mean of three levels.
 
 A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
 end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
@@ -21,12 +21,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from configs.errors import BadRequest, Failure, run
 from configs.evaluate import ImageScore
@@ -37,19 +39,30 @@ from pipeline.arrays import Image
 from pipeline.progress import track
 
 Map = npt.NDArray[np.float32]
+
+
+class Predicted(NamedTuple):
+    """What is found in one query; image and map are of one size."""
+
+    image: Image
+    map: Map  # in [0, 1]
+    score: float | None  # the network's own; None: it is made of the map
+
+
 OVERLAY_OPACITY = 0.5
 SCORES = {
     "max": "highest pixel of the map",
     "top": "mean of the highest 0.2 % of the smoothed map",
     "pooled": "highest mean of 16 x 16 px of the map",
+    "own": "MetaCAN's own, Eq. 8",
 }
 NAMED_FAILURES = 3  # in a line; the rest are counted
 
 
 def predict(
     engine: Engine, paths: Sequence[Path], batch_size: int, *, own_size: bool = False
-) -> Iterator[tuple[Path, tuple[Image, Map] | Failure]]:
-    """Yield each query's path with its image and map, float32 in [0, 1], or with why there is none, in order.
+) -> Iterator[tuple[Path, Predicted | Failure]]:
+    """Yield each query's path with what is found in it, or with why there is nothing, in order.
 
     Args:
         engine: of `open_engine`.
@@ -84,8 +97,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
     view = View(args.size, args.keep_aspect, tuple(args.scales))
-    engine = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size)
+    engine = open_engine(args.checkpoint, prompts, view, args.together, speed, args.batch_size, args.clip_weights)
     args.score = args.score or engine.score
+    if args.score == "own" != engine.score:
+        raise BadRequest(f"--score own: {args.checkpoint} has no score but of its maps; pass max, top or pooled")
     results = predict(engine, queries, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
@@ -133,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         "--score",
         choices=get_args(ImageScore),
         help="of an image: its highest pixel (default for MetaUAS), the mean of the top 0.2 %% of its smoothed map, or"
-        " its highest mean of 16 x 16 px (default for OneNIP), as each paper's code",
+        " its highest mean of 16 x 16 px (default for OneNIP), or MetaCAN's own (its default), as each paper's code",
     )
     parser.add_argument(
         "--together",
@@ -141,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         default="maps",
         help="several prompts: mean of maps (default) or of aligned features, or the best match of each query",
     )
+    parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, for a MetaCAN")
     parser.add_argument("--overlay", action="store_true", help="draw the heat map over the image")
     parser.add_argument("--own-size", action="store_true", help="maps at each image's own size")
     parser.add_argument("--npy", action="store_true", help="also write each map as float32, beside the PNG")
@@ -161,19 +177,22 @@ def _read(path: Path) -> Image | Failure:
         return failure
 
 
-def _maps(engine: Engine, images: Sequence[Image], *, own_size: bool) -> Iterator[tuple[Image, Map] | None]:
-    """Each image with its map, or None where that is no number."""
+def _maps(engine: Engine, images: Sequence[Image], *, own_size: bool) -> Iterator[Predicted | None]:
+    """What is found in each image, or None where that is no number."""
     if not images:
         return
     batch = to_batch(images, engine.size, engine.how)
-    for image, stretched, found in zip(images, batch, engine.compare(batch).float(), strict=True):
-        if not found.isfinite().all():
+    said = engine.compare(batch)
+    maps, own = (said, [None] * len(images)) if isinstance(said, Tensor) else (said[0], said[1].tolist())
+    for image, stretched, found, score in zip(images, batch, maps.float(), own, strict=True):
+        if not found.isfinite().all() or (score is not None and not isfinite(score)):
             yield None
         elif own_size:
             height, width = image.shape[:2]
-            yield image, stretch(found[None], (height, width), engine.how)[0, 0].numpy()
+            yield Predicted(image, stretch(found[None], (height, width), engine.how)[0, 0].numpy(), score)
         else:
-            yield (stretched * 255).round().byte().permute(1, 2, 0).numpy(), found[0].numpy()
+            shown = (stretched * 255).round().byte().permute(1, 2, 0).numpy()
+            yield Predicted(shown, found[0].numpy(), score)
 
 
 def _warn_of_prompts_among(queries: Sequence[Path], prompts: Sequence[Path]) -> None:
@@ -185,7 +204,7 @@ def _warn_of_prompts_among(queries: Sequence[Path], prompts: Sequence[Path]) -> 
 
 
 def _write_maps(
-    results: Iterable[tuple[tuple[Path, tuple[Image, Map] | Failure], Path]],
+    results: Iterable[tuple[tuple[Path, Predicted | Failure], Path]],
     lines: Path | None,
     args: argparse.Namespace,
 ) -> tuple[dict[str, dict[str, float | str]], dict[str, str]]:
@@ -199,11 +218,11 @@ def _write_maps(
             failed[str(path)] = str(found)
             line: dict[str, float | str] = {"error": str(found)}
         else:
-            image, shown = found
-            _write(output, _png(heat_map(shown, image if args.overlay else None)))
+            _write(output, _png(heat_map(found.map, found.image if args.overlay else None)))
             if args.npy:
-                _write(output.with_suffix(".npy"), _npy(shown))
-            score = float(image_scores(shown[None], args.score)[0])
+                _write(output.with_suffix(".npy"), _npy(found.map))
+            score = found.score if args.score == "own" else float(image_scores(found.map[None], args.score)[0])
+            assert score is not None, "refused before"
             line = scores[str(path)] = {"score": score, "map": str(output)}
         if lines:
             with _writing(lines), lines.open("a") as file:

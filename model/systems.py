@@ -7,27 +7,36 @@ from configs.evaluate import ImageScore
 from configs.model import System
 from model.encoders import read_torch
 from model.metacan import CHECKPOINT as METACAN
-from model.metacan import is_released
+from model.metacan import MetaCAN, is_released
 from model.metauas import MetaUAS
 from model.onenip import CHECKPOINT as ONENIP
 from model.onenip import OneNIP, published_kind
 
-Network = MetaUAS | OneNIP
-IMAGE_SCORES: dict[System, ImageScore] = {"metauas": "max", "onenip": "pooled"}  # as each paper's code takes them
+Network = MetaUAS | OneNIP | MetaCAN
+IMAGE_SCORES: dict[System, ImageScore] = {
+    "metauas": "max",
+    "onenip": "pooled",
+    "metacan": "own",
+}  # as each paper's code takes them
 
 
-def open_network(path: str | Path) -> Network:
+def open_network(path: str | Path, clip_weights: str | Path | None = None) -> Network:
     """The network of a checkpoint, in evaluation mode: of this project's training, or published.
 
+    Args:
+        path: of the checkpoint.
+        clip_weights: open_clip's file, which a MetaCAN's image tower is read from; the others do without.
+
     Raises:
-        BadRequest: no such file, no checkpoint of these systems, a damaged one, or one whose tensors do not fit.
+        BadRequest: no such file, no checkpoint of these systems, a damaged one, or one whose tensors do not fit; or no
+            CLIP file for a MetaCAN, or another than it was trained with.
     """
     path = Path(path)
     if not path.is_file():
         raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
     content = read_torch(path)
     if METACAN in content or is_released(content):
-        raise BadRequest(f"{path}: a MetaCAN; it is used from Python, see model.metacan, and by no command yet")
+        return MetaCAN.from_checkpoint(path, clip_weights)
     if ONENIP in content or published_kind(content):
         return OneNIP.from_checkpoint(path)
     return MetaUAS.from_checkpoint(path)
@@ -35,4 +44,6 @@ def open_network(path: str | Path) -> Network:
 
 def system_of(network: Network) -> System:
     """Which system a network is of."""
+    if isinstance(network, MetaCAN):
+        return "metacan"
     return "onenip" if isinstance(network, OneNIP) else "metauas"

@@ -23,7 +23,7 @@ from pipeline.shards import filesystem, manifests_of, unnamed_in_store
 
 WORK = Path(".work")
 CACHE = Path(".dvc/cache")
-ROOTS = (Path("data/inpainted"), Path("data/pairs"))
+ROOTS = (Path("data/inpainted"), Path("data/pairs"), Path("data/features"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

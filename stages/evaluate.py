@@ -27,7 +27,7 @@ def main() -> None:
     settings, seed, augment = params.evaluate, params.seed, params.train.augment
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = Path("models") / system / "best.ckpt"
-    model = open_network(checkpoint).to(device)
+    model = open_network(checkpoint, settings.clip_weights).to(device)
     evaluation = Evaluation(model, settings, seed, device)
     outcome = evaluation.run()
     if augment is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import BadRequest, run
-from configs.everything import load_everything
+from configs.everything import Everything, MetaCANEverything, OneNIPEverything, load_everything
 from configs.model import PIP_WEIGHTS
 from pipeline.changes import LAMA_LIBRARIES, check_defects
 from pipeline.linked import keep
@@ -24,10 +24,11 @@ NOTES = Path("data/inputs")
 WORK = Path(".work")
 # As in `model.training`, whose import would take longer than all else that is done here.
 TRAINING_LIBRARIES = ("torch", "timm", "kornia", "numpy")
+CLIP_LIBRARIES = ("open_clip_torch",)
 MODELS, PICTURES = Path("models"), Path("reports/train/pictures")
 TEXTURES = "synth.local.texture_folder"
 LISTS, EVERYTHING = "*.json", "**/*"  # what counts of a folder: of the published lists, and of textures
-SHARDS = {"inpaint": Path("data/inpainted"), "synth": Path("data/pairs")}
+SHARDS = {"inpaint": Path("data/inpainted"), "synth": Path("data/pairs"), "features": Path("data/features")}
 
 
 def main() -> None:
@@ -38,15 +39,18 @@ def main() -> None:
         adopt(root, WORK / "shards" / stage)
     _keep_training(params.model.system)
     lama = params.inpaint.filler == "lama"
-    evaluate, weights = params.evaluate, params.model.weights
+    evaluate, clip = params.evaluate, params.features.clip
+    of_clip = (*TRAINING_LIBRARIES, *(CLIP_LIBRARIES if clip else ()))
+    weights = _weights(params)
     wanted: dict[str, tuple[tuple[str, ...], dict[str, str | None]]] = {
         "inpaint": (
             (*LIBRARIES, *(LAMA_LIBRARIES if lama else ())),
             {"inpaint.lama_weights": (params.inpaint.lama_weights or os.environ.get("LAMA_MODEL")) if lama else None},
         ),
         "synth": (LIBRARIES, {TEXTURES: params.synth.local.texture_folder}),
+        "features": (of_clip if clip else (), {"features.clip.weights": clip.weights if clip else None}),
         "train": (
-            (*TRAINING_LIBRARIES, *([PIP_WEIGHTS[weights][1]] if weights in PIP_WEIGHTS else ())),
+            (*of_clip, *([PIP_WEIGHTS[weights][1]] if weights in PIP_WEIGHTS else ())),
             {"model.weights": weights},
         ),
         "evaluate": (
@@ -71,6 +75,14 @@ def main() -> None:
         path = NOTES / f"{stage}.json"
         _tell(stage, json.loads(path.read_text()) if path.is_file() else note, note)
         path.write_text(json.dumps(note, indent=1) + "\n")
+
+
+def _weights(params: Everything | OneNIPEverything | MetaCANEverything) -> str:
+    """What the network begins with: a file, or a name that is none."""
+    if not isinstance(params, MetaCANEverything):
+        return params.model.weights
+    assert params.features.clip is not None, "checked when the parameters were read"
+    return params.features.clip.weights
 
 
 def _keep_training(system: str) -> None:

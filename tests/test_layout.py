@@ -32,6 +32,7 @@ ORDER = (
     "model.torchvision_ops",
     "model.scores",
     "model.images",
+    "model.layouts",
     "model.kept_memory",
     "model.pictures",
     "model.encoders",
@@ -41,6 +42,7 @@ ORDER = (
     "model.systems",
     "model.fast",
     "model.pairs",
+    "model.features",
     "model.training",
     "model.benchmark",
     "model.report",
@@ -49,6 +51,7 @@ ORDER = (
     "model.evaluate",
     "model.export",
     "model.weights",
+    "model.tiles",
     "stages",
 )
 # The network side takes only shards from the dataset side, and what both stand on.
@@ -271,8 +274,30 @@ BEHIND = {
         model/training/plan model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format
         pipeline/spread
     """,
+    "model.features.extract": """
+        model/__init__ model/encoders/clip model/encoders/weight_files model/features/extract
+        model/features/items model/images model/metacan/images model/metacan/tokens model/torchvision_ops
+        pipeline/__init__ pipeline/arrays pipeline/shards/chunks pipeline/shards/features pipeline/shards/format
+        pipeline/shards/jobs pipeline/shards/writer
+    """,
+    "model.training.metacan": """
+        model/__init__ model/encoders/backbone model/encoders/clip model/encoders/efficientnet_pytorch
+        model/encoders/pip_weights model/encoders/weight_files model/features/episodes model/features/items
+        model/metacan/checkpoint model/metacan/comparison model/metacan/detector model/metacan/discriminator
+        model/metacan/images model/metacan/meta model/metacan/network model/metacan/recipe model/metacan/text
+        model/metacan/tokens model/metauas/metadata model/pairs/dataset model/scores/blocks model/scores/keys
+        model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
+        model/training/devices model/training/feed model/training/held model/training/learner
+        model/training/loop model/training/metacan model/training/plan model/training/run
+        model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks
+        pipeline/shards/features pipeline/shards/format pipeline/shards/writer
+    """,
 }
-LEFT_OUT = {"model.training.metauas": NOT_OF_A_TRAINING, "model.training.onenip": NOT_OF_A_TRAINING}
+LEFT_OUT = {
+    "model.training.metauas": NOT_OF_A_TRAINING,
+    "model.training.onenip": NOT_OF_A_TRAINING,
+    "model.training.metacan": NOT_OF_A_TRAINING,
+}
 
 
 @pytest.mark.parametrize("module", BEHIND)

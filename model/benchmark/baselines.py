@@ -1,21 +1,43 @@
-"""Two methods without training, to be printed beside the network: what a score is worth shows against them."""
+"""Methods without training, to be printed beside the network: what a score is worth shows against them."""
 
 from collections.abc import Iterable, Sequence
+from math import isqrt
 
 import torch
 from torch import Tensor
 
-from model.benchmark.methods import Compare, Encode, Method
+from model.benchmark.methods import Compare, Encode, Method, of_references
 from model.images import enlarge
+from model.metacan import Comparison, MetaCAN
 from model.metauas import distance, patches
 
-BASELINES = ("pixel_difference", "patchcore")  # their names in tables
+PIXELS, PATCHCORE, LEVELS, WINCLIP = "pixel_difference", "patchcore", "levels", "winclip+"
+BASELINES = (PIXELS, PATCHCORE, LEVELS, WINCLIP)  # their names in tables
 PATCHCORE_LEVELS = (2, 3)  # strides 8 and 16, the middle levels, as in PatchCore
+CLIP_LEVELS = (1, 2)  # after blocks 7 and 12
 
 
 def baselines(encode: Encode) -> dict[str, Method]:
     """Both by name, in the order of tables; `encode` is the network's own."""
-    return dict(zip(BASELINES, (pixel_difference, patchcore(encode)), strict=True))
+    return {PIXELS: pixel_difference, PATCHCORE: patchcore(encode)}
+
+
+def clip_baselines(network: MetaCAN, encode: Encode) -> dict[str, Method]:
+    """As `baselines`, on CLIP's tokens, with the floor of MetaCAN: its three levels without anything learned."""
+
+    def levels(found: Comparison) -> Tensor:
+        return torch.stack([found.low, found.mid, found.high]).mean(dim=0)
+
+    def pyramid(images: Tensor) -> list[Tensor]:
+        found = encode(images)
+        side = isqrt(found.shape[2])
+        return [level.transpose(1, 2).unflatten(2, (side, side)) for level in found.unbind(dim=1)]
+
+    return {
+        PIXELS: pixel_difference,
+        PATCHCORE: patchcore(pyramid, CLIP_LEVELS),
+        LEVELS: of_references(network, encode, levels),
+    }
 
 
 def pixel_difference(prompts: Tensor) -> Compare:

@@ -6,10 +6,10 @@ from math import ceil
 
 import numpy as np
 
-from model.benchmark.layouts import Category
 from model.benchmark.methods import Method
 from model.benchmark.prompt_choice import Prompts
 from model.benchmark.protocols import Seen
+from model.layouts import Category
 from model.scores import Maps, average_precision
 
 

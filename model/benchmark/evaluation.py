@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
 from configs.model import System
+from model.benchmark.baselines import WINCLIP
 from model.benchmark.cases import Case, best_and_worst, rate
 from model.benchmark.cost import Cost, measure_cost
-from model.benchmark.layouts import GOOD, Category, read_benchmark
 from model.benchmark.look import methods_of, size_of, variant_names
-from model.benchmark.methods import Method, averaged
+from model.benchmark.methods import Method, averaged, look_at
 from model.benchmark.notes import flips, notes_on
-from model.benchmark.prior import visual_prior
+from model.benchmark.prior import read_texts, visual_prior, winclip
 from model.benchmark.prompt_choice import (
     Matcher,
     Prompts,
@@ -36,10 +36,12 @@ from model.benchmark.protocols import AUPRO, Seen, read_prompt, read_seen, stret
 from model.encoders import STRIDES, VisualPrior, read_visual_prior
 from model.images import fitted, read_image
 from model.kept_memory import keep_freed_memory
+from model.layouts import GOOD, Category, read_benchmark
+from model.metacan import MetaCAN
 from model.metauas import PromptPool
 from model.onenip import OneNIP
 from model.pictures import Strip, take_turns, to_image
-from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, image_scores, over_categories, over_prompts
+from model.scores import BENCHMARK, BLOCK, Curves, Maps, Row, Tally, over_categories, over_prompts
 from model.systems import Network, system_of
 from pipeline.progress import track
 from pipeline.spread import spread
@@ -109,6 +111,11 @@ class Evaluation:
         self.clip: VisualPrior | None = None
         if "best+clip" in settings.variants:
             self.clip = read_visual_prior(settings.clip_weights).to(device)
+        self.winclip: dict[str, Method] = {}  # by category, whose name its texts say
+        if isinstance(model, MetaCAN) and WINCLIP in settings.variants:
+            texts = read_texts(settings.clip_weights, [category.name for category in self.categories], model.sizes)
+            prior = VisualPrior(model.tower)
+            self.winclip = {name: winclip(prior, text.to(device)) for name, text in texts.items()}
         self.pools: list[tuple[PromptPool, list[Path]]] = []
         if "pool" in settings.variants:
             for drawn in self.drawn:
@@ -177,6 +184,8 @@ class Evaluation:
         """The runs whose prompts all queries share, and those in which each query has its own."""
         variants, shots = self.settings.variants, self.settings.shots
         methods = ({self.name: self.network} if "one" in variants else {}) | self.baselines
+        if self.winclip:
+            methods[WINCLIP] = self.winclip[category.name]
         shared = [
             (name, method, [drawn[category.name]] * len(category.queries))
             for drawn in self.drawn
@@ -216,8 +225,7 @@ class Evaluation:
                 seen = [read_seen(category.queries[place], size, self.how) for place in some]
                 queries = self._to_tensor([one.image for one in seen])
                 for run, compare in compares:
-                    maps = compare(queries).float().cpu().numpy()
-                    scores = image_scores(maps, self.settings.image_score)
+                    maps, scores = look_at(compare, queries, self.settings.image_score)
                     self._add(run, category, some, seen, maps, scores)
                     if run is main:
                         for shown, one, score, place in zip(maps, seen, scores, some, strict=True):
@@ -251,9 +259,8 @@ class Evaluation:
         size = self.sizes[category.name]
         query, prompts = category.queries[place], self._prompts(paths, size)
         seen = read_seen(query, size, self.how)
-        shown = method(prompts)(self._to_tensor([seen.image])).float().cpu().numpy()
-        score = image_scores(shown, self.settings.image_score)[0]
-        label = f"{query.defect}\n{query.path.stem}\nscore {score:.2f}"
+        shown, scores = look_at(method(prompts), self._to_tensor([seen.image]), self.settings.image_score)
+        label = f"{query.defect}\n{query.path.stem}\nscore {scores[0]:.2f}"
         prompt = prompts[0, 0].permute(1, 2, 0).cpu().numpy()
         return Strip(label, to_image(prompt), to_image(seen.image), seen.mask, shown[0])
 
@@ -270,6 +277,7 @@ class Evaluation:
         return fitted(self.size, (height, width), STRIDES[-1])
 
     def _matcher(self, size: tuple[int, int]) -> Matcher:
+        assert not isinstance(self.model, MetaCAN), "refused before"
         return Matcher(self.model, size, self.how, self.settings.batch_size)
 
     def _prompts(self, paths: Prompts, size: tuple[int, int]) -> Tensor:
@@ -283,7 +291,8 @@ class Evaluation:
 
     def _costs(self) -> list[Cost]:
         """What each method costs on this device, its prompt encoded before."""
-        modules: dict[str, list[nn.Module]] = {"patchcore": [self.model.encoder], self.name: [self.model]}
+        tower = self.model.tower if isinstance(self.model, MetaCAN) else self.model.encoder
+        modules: dict[str, list[nn.Module]] = {"patchcore": [tower], "levels": [tower], self.name: [self.model]}
         methods = methods_of(self.model, self.settings)
         parts = {name: (method, modules.get(name, [])) for name, method in methods.items()}
         if self.clip is not None:

@@ -3,10 +3,11 @@
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
 from configs.model import System
-from model.benchmark.baselines import baselines
+from model.benchmark.baselines import WINCLIP, baselines, clip_baselines
 from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, network_method
 from model.encoders import STRIDES
 from model.images import shrink_by
+from model.metacan import MetaCAN
 from model.onenip import OneNIP
 from model.systems import IMAGE_SCORES, Network, system_of
 from pipeline.arrays import height_width
@@ -20,6 +21,7 @@ def variant_names(system: System) -> dict[str, str]:
         "best": f"{system}*",
         "best+clip": f"{system}*+",
         "pool": f"{system} pool",
+        "winclip+": WINCLIP,
     }
 
 
@@ -42,6 +44,8 @@ def methods_of(network: Network, settings: Evaluate) -> dict[str, Method]:
     found: dict[str, list[Method]] = {}
     for scale in settings.scales:
         encode: Encode = Once(network.encode)
+        if isinstance(network, MetaCAN):
+            return clip_baselines(network, encode) | {system_of(network): network_method(network, encode)}
         at_one = baselines(encode) | {system_of(network): network_method(network, encode, settings.shots_mean)}
         shrink = None if scale == 1 else Once(shrink_by(scale, STRIDES[-1]))
         for name, method in at_one.items():
@@ -55,8 +59,28 @@ def _check(network: Network, settings: Evaluate) -> None:
         raise BadRequest(
             f"evaluate.image_score = {settings.image_score}, but protocol paper of {system} is {IMAGE_SCORES[system]}"
         )
-    if not isinstance(network, OneNIP):
-        return
+    if WINCLIP in settings.variants and not isinstance(network, MetaCAN):
+        raise BadRequest("evaluate.variants: winclip+ is a baseline of MetaCAN's; see best+clip for MetaUAS*+")
+    if isinstance(network, MetaCAN):
+        _check_metacan(settings)
+    elif isinstance(network, OneNIP):
+        _check_onenip(network, settings)
+
+
+def _check_metacan(settings: Evaluate) -> None:
+    if settings.size_px is not None or settings.keep_aspect or settings.scales != [1.0]:
+        raise BadRequest(
+            "a MetaCAN sees CLIP's size; set evaluate.size_px to null (leave --size out), keep_aspect to false and"
+            " scales to [1.0]"
+        )
+    if settings.variants not in (["one"], ["one", WINCLIP]) or settings.shots_mean != "maps":
+        raise BadRequest(
+            "a MetaCAN compares all queries with the same references; set evaluate.variants to [one], or to [one,"
+            " winclip+] for that baseline too, and shots_mean to maps"
+        )
+
+
+def _check_onenip(network: OneNIP, settings: Evaluate) -> None:
     if settings.size_px is not None and height_width(settings.size_px) != network.size:
         raise BadRequest(
             f"evaluate.size_px = {settings.size_px}, but a OneNIP is of one size, here {list(network.size)}; set it to"

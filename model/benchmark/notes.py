@@ -4,15 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 
 from configs.evaluate import Evaluate
 from configs.model import System
-from model.benchmark.layouts import Category
 from model.benchmark.look import variant_names
 from model.benchmark.prompt_choice import Prompts
+from model.layouts import Category
 from model.scores import Row
 from model.systems import Network, system_of
 
 EXACT = "nearest masks, exact scores, AUPRO up to FPR 0.3"
 PUBLISHED: dict[System, str] = {
     "metauas": "bilinear masks > 0, AUPRO by 200 thresholds, as the published evaluator but never flipped",
+    "metacan": "images' shorter side to CLIP's 240 px and the middle cut out, as the released code does, and masks with"
+    " them; pixel scores, which it has not, of the mean of the three levels' maps, AUPRO by 200 thresholds",
     "onenip": "images by Pillow's bilinear filter, nearest masks, as the released code but never flipped and with the"
     " benchmark's own image labels (there an image whose resized mask is empty is normal, which tells on BTAD alone);"
     " AUPRO, which it has not, by 200 thresholds",
@@ -20,6 +22,8 @@ PUBLISHED: dict[System, str] = {
 SCORES = {
     "max": "",
     "top": "An image's score is the mean of the highest 0.2 % of its smoothed map.",
+    "own": "An image's score is MetaCAN's own (Eq. 8), of `levels` the mean of the three levels', of the others the"
+    " highest pixel. Maps are the mean of the three levels'.",
     "pooled": "An image's score is the highest mean of any 16 x 16 px of its map, as in OneNIP's released code.",
 }
 PRIOR = (

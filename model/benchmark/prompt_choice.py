@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from configs.errors import BadRequest, Failure
-from model.benchmark.layouts import Category
 from model.images import Stretch, read_image, resize_image
-from model.metauas import PromptPool, pooled
-from model.systems import Network
+from model.layouts import Category
+from model.metauas import MetaUAS, PromptPool, pooled
+from model.onenip import OneNIP
 
 Prompts = tuple[Path, ...]  # the shots
 TOP_LIST = "test-train-top*pair*.json"  # the published best matches, among the lists
@@ -119,7 +119,7 @@ class Matcher:
         batch_size: images encoded together.
     """
 
-    def __init__(self, network: Network, size: tuple[int, int], how: Stretch, batch_size: int) -> None:
+    def __init__(self, network: MetaUAS | OneNIP, size: tuple[int, int], how: Stretch, batch_size: int) -> None:
         self.network = network
         self.size = size
         self.how = how

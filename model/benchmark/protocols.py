@@ -3,6 +3,8 @@
     exact   stretched by pixel areas, masks by the nearest pixel (`model.images`); exact AUPRO up to FPR 0.3
     paper   stretched as the published evaluator of the system does; AUPRO by 200 thresholds
 
+MetaCAN's images are cut, in both, to the square that CLIP sees.
+
 Nothing is resized back: scores are at the network's size, in both.
 """
 
@@ -15,12 +17,12 @@ import numpy.typing as npt
 from configs.errors import Failure
 from configs.evaluate import Protocol
 from configs.model import System
-from model.benchmark.layouts import Query
 from model.images import Stretch, read_image, read_mask, resize_image, resize_mask
+from model.layouts import Query
 from model.scores import Aupro
 from pipeline.arrays import Image, Mask
 
-PUBLISHED: dict[System, Stretch] = {"metauas": "corners", "onenip": "pillow"}
+PUBLISHED: dict[System, Stretch] = {"metauas": "corners", "onenip": "pillow", "metacan": "crop"}
 AUPRO: dict[Protocol, Aupro] = {"exact": "exact", "paper": "200 thresholds"}
 
 
@@ -35,7 +37,7 @@ class Seen:
 
 def stretch_of(protocol: Protocol, system: System) -> Stretch:
     """How images and masks reach the size they are scored at."""
-    return PUBLISHED[system] if protocol == "paper" else "areas"
+    return PUBLISHED[system] if protocol == "paper" or system == "metacan" else "areas"
 
 
 def read_prompt(path: Path, size: tuple[int, int], how: Stretch) -> npt.NDArray[np.float32]:

@@ -28,15 +28,23 @@ class VisualPrior(nn.Module):
         Images are brought to CLIP's own size. The patches' are the tokens after all blocks, without the last norm and
         projection, as in the implementation that the paper ran (appendix B: zqhang/Accurate-WinCLIP-pytorch).
         """
-        size = self.tower.image_size
-        resized = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-        tokens = self.tower._embeds(normalised(resized))  # noqa: SLF001  # (B, 1 + hw, D)
+        tokens = self.tower._embeds(normalised(self._resized(images)))  # noqa: SLF001  # (B, 1 + hw, D)
         rows, columns = self.tower.grid_size
         features = [self._windows(tokens, rows, columns, side) for side in WINDOWS]
         for block in self.tower.transformer.resblocks:
             tokens = block(tokens)
         patches = tokens[:, 1:].transpose(1, 2)  # (B, D, hw)
         return [*features, patches.reshape(*patches.shape[:2], rows, columns)]
+
+    def whole(self, images: Tensor) -> Tensor:
+        """CLIP's embedding of whole images, float32 (B, embedding), not normalised."""
+        embedded: Tensor = self.tower(normalised(self._resized(images)))
+        return embedded
+
+    def _resized(self, images: Tensor) -> Tensor:
+        return F.interpolate(images, self.tower.image_size, mode="bicubic", antialias=True, align_corners=False).clamp(
+            0, 1
+        )
 
     def _windows(self, tokens: Tensor, rows: int, columns: int, side: int) -> Tensor:
         """Embeddings (B, C, rows - side + 1, columns - side + 1) of every window by the class token that sees it."""

@@ -20,6 +20,7 @@ from model.encoders import STRIDES
 from model.fast import for_inference
 from model.images import Stretch, enlarge, fitted, read_image, resize_image, shrink_by
 from model.inference.onnx_file import OUTPUTS, open_onnx, own_size
+from model.metacan import MetaCAN
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from model.onenip import OneNIP, neck
 from model.systems import IMAGE_SCORES, open_network
@@ -29,8 +30,11 @@ Together = Literal["maps", "features", "best"]
 # Queries float32 (B, 3, H, W) in [0, 1] -> maps float32 (B, 1, H, W): the probability of a change, of OneNIP its score
 # map, in which 1 is twice the scale that normal images set.
 Predictor = Callable[[Tensor], Tensor]
-# How images reach a network's size: as the published MetaUAS wants it, and as the pairs that a OneNIP learned from.
-STRETCH: dict[System, Stretch] = {"metauas": "corners", "onenip": "areas"}
+# The same of a network that has scores of its own: maps (B, 1, H, W), and scores float32 (B,).
+Scorer = Callable[[Tensor], tuple[Tensor, Tensor]]
+# How images reach a network's size: as the published MetaUAS wants it, as the pairs that a OneNIP learned from, and as
+# CLIP sees them.
+STRETCH: dict[System, Stretch] = {"metauas": "corners", "onenip": "areas", "metacan": "crop"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class View:
 class Engine:
     """A network or ONNX file with its prompts."""
 
-    compare: Predictor
+    compare: Predictor | Scorer
     size: tuple[int, int]  # height and width in pixels, to which images are stretched
     how: Stretch  # they are; see `model.images`
     score: ImageScore  # of an image, as the paper's code takes it
@@ -151,6 +155,23 @@ def onenip_compare(network: OneNIP, prompts: Sequence[Tensor], together: Togethe
     return run_network
 
 
+def metacan_scores(network: MetaCAN, prompts: Sequence[Tensor], speed: Speed) -> Scorer:
+    """Scores (Eq. 8) of queries compared with all `prompts` at once, and the mean of the levels' maps, in [0, 1]."""
+    device = torch.device(speed.device)
+    network = network.to(device)
+    precision = torch.autocast(device.type, torch.bfloat16, enabled=speed.bf16)
+    with torch.inference_mode(), precision, _whole_float32():
+        references = torch.cat([network.encode(prompt.unsqueeze(0).to(device)) for prompt in prompts])
+
+    @torch.inference_mode()
+    def run_network(queries: Tensor) -> tuple[Tensor, Tensor]:
+        with precision, _whole_float32():
+            found = network.compare(references, network.encode(queries.to(device)))
+            return enlarge(found.squares.mean(dim=1), queries).unsqueeze(1).cpu(), found.score.cpu()
+
+    return run_network
+
+
 def _look(
     network: MetaUAS, prompts: Iterable[Tensor], together: Together, batch_size: int, device: torch.device
 ) -> Predictor:
@@ -191,7 +212,13 @@ def onnx_compare(path: Path, prompts: Sequence[Tensor], together: Together) -> P
 
 
 def open_engine(
-    path: Path, prompts: Sequence[Path], view: View, together: Together, speed: Speed, batch_size: int
+    path: Path,
+    prompts: Sequence[Path],
+    view: View,
+    together: Together,
+    speed: Speed,
+    batch_size: int,
+    clip_weights: Path | None = None,
 ) -> Engine:
     """A network or ONNX file with its prompts.
 
@@ -202,6 +229,7 @@ def open_engine(
         together: see `torch_compare`.
         speed: device and precision; an ONNX file knows the CPU and float32 only.
         batch_size: prompts read and encoded together.
+        clip_weights: open_clip's file, for a MetaCAN.
 
     Raises:
         BadRequest: what is asked for does not go together with the file.
@@ -225,8 +253,16 @@ def open_engine(
     if not all(0 < scale <= 1 for scale in view.scales):
         raise BadRequest(f"--scales {' '.join(map(str, view.scales))}: wanted shares of the size, above 0 and up to 1")
     open_device(speed.device)
-    network = open_network(path)
+    network = open_network(path, clip_weights)
     size = (side, side) if side else own_size(network)
+    if isinstance(network, MetaCAN):
+        if size != network.size or view.keep_aspect or view.scales != (1.0,) or together != "maps" or speed.compiled:
+            raise BadRequest(
+                f"{path}: a MetaCAN sees {network.size[0]} x {network.size[1]} px and all prompts at once; leave"
+                " --size, --keep-aspect, --scales, --together and --compile out"
+            )
+        images = list(_read(prompts, size, STRETCH["metacan"]))
+        return Engine(metacan_scores(network, images, speed), size, STRETCH["metacan"], IMAGE_SCORES["metacan"])
     if isinstance(network, OneNIP):
         if size != network.size or view.keep_aspect or view.scales != (1.0,):
             raise BadRequest(
@@ -267,7 +303,15 @@ def _whole_float32() -> Iterator[None]:
 
 
 def stretch(maps: Tensor, size: tuple[int, int], how: Stretch = "corners") -> Tensor:
-    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, so that they lie on their images, which were stretched `how`."""
+    """Maps (B, 1, h, w) -> (B, 1, H, W), bilinear, so that they lie on their images, which were stretched `how`.
+
+    Of images whose middle was cut out the rest, which no network saw, is 0.
+    """
+    if how == "crop":
+        shorter = min(size)
+        middle = F.interpolate(maps, (shorter, shorter), mode="bilinear", align_corners=False)
+        top, left = ((side - shorter) // 2 for side in size)
+        return F.pad(middle, (left, size[1] - shorter - left, top, size[0] - shorter - top))
     return F.interpolate(maps, size, mode="bilinear", align_corners=how == "corners")
 
 

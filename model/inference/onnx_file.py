@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from configs.errors import BadRequest, Failure
 from configs.model import System
 from model.encoders import STRIDES
+from model.metacan import MetaCAN
 from model.onenip import OneNIP, relative_map
 from model.systems import Network, system_of
 
@@ -36,6 +37,7 @@ class _Comparison(nn.Module):
         count = prompt.shape[0]
         levels = self.network.encode(torch.cat([prompt, query]))
         normal, seen = [level[:count] for level in levels], [level[count:] for level in levels]
+        assert not isinstance(self.network, MetaCAN), "refused before"
         if isinstance(self.network, OneNIP):
             return relative_map(self.network.compare(normal, seen), self.network.alpha, self.network.normaliser)
         return self.network.compare(normal, seen).sigmoid()
@@ -48,10 +50,14 @@ def write_onnx(network: Network, path: Path, size: tuple[int, int], *, shared_pr
         The largest difference of a pixel between the file, run by onnxruntime, and the network.
 
     Raises:
-        BadRequest: `size` is not of multiples of 32, or not a OneNIP's own, a OneNIP has no scale, or the extra
-            packages are not installed.
+        BadRequest: it is a MetaCAN, `size` is not of multiples of 32, or not a OneNIP's own, a OneNIP has no scale, or
+            the extra packages are not installed.
         Failure: the file does not compute what the network does.
     """
+    if isinstance(network, MetaCAN):
+        raise BadRequest(
+            "export: a MetaCAN, whose image tower is a file of its own, is not exported; use the checkpoint"
+        )
     if min(size) < STRIDES[-1] or any(side % STRIDES[-1] for side in size):
         raise BadRequest(f"export: size is {size[0]} x {size[1]}; wanted multiples of {STRIDES[-1]}")
     if isinstance(network, OneNIP):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Literal, get_args
 
 import torch
@@ -26,6 +27,12 @@ class Comparison:
     text: Tensor | None  # (B,), Eq. 7; None without a detector
     maps: Tensor  # (B, 3, patches), of the three levels (Eq. 2)
     text_map: Tensor | None  # (B, patches), Eq. 6
+
+    @property
+    def squares(self) -> Tensor:
+        """The maps as pictures, (B, 3, rows, columns)."""
+        side = isqrt(self.maps.shape[2])
+        return self.maps.view(*self.maps.shape[:2], side, side)
 
 
 def compare_features(prompt: Tensor, query: Tensor, detect: Detect | None, terms: Sequence[Term]) -> Comparison:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest
-from model.encoders import ClipFile, ClipSizes, build_image_tower, check_keys, normalised, read_clip
+from model.encoders import ClipFile, ClipSizes, build_image_tower, check_keys, read_clip
 from model.metacan.checkpoint import plain_names, read_checkpoint
 from model.metacan.comparison import TERMS, Comparison, Term, compare_features
 from model.metacan.detector import Detector, difference
-from model.metacan.images import fit_square
 from model.metacan.meta import Task, meta_loss, own_statistics
 from model.metacan.text import mean_direction, text_rows
+from model.metacan.tokens import image_tokens
 
 LEVELS = 3
 TOWER = "tower."  # before the names of what no checkpoint holds
@@ -60,6 +60,7 @@ class MetaCAN(nn.Module):
             raise BadRequest(f"MetaCAN: terms are {list(terms)}; wanted some of {', '.join(TERMS)}, each once")
         self.tower = clip.image_tower(sizes) if clip else build_image_tower(sizes)
         self.blocks, self.terms = list(blocks), list(terms)
+        self.sizes = sizes
         self.size = (sizes.image_px, sizes.image_px)
         self.detector: Detector | None = None
         if "text" in terms:
@@ -84,24 +85,13 @@ class MetaCAN(nn.Module):
         """Compare images with normal ones; see `encode` and `compare`."""
         return self.compare(self.encode(references), self.encode(query))
 
-    @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        """Encode RGB images float32 (B, 3, H, W) in [0, 1] -> tokens (B, 3, patches, width) after the three blocks.
-
-        The shorter side is brought to CLIP's size and the middle cut out. The class token is left out, and neither the
-        tower's last norm nor its projection is applied, which belong to that token.
+        """Encode RGB images float32 (B, 3, H, W) in [0, 1] -> tokens (B, 3, patches, width); see `image_tokens`.
 
         Raises:
             BadRequest: images of another shape.
         """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise BadRequest(f"MetaCAN: images are {tuple(images.shape)}; wanted (B, 3, H, W)")
-        seen = normalised(fit_square(images, self.size[0]))
-        indices = [block - 1 for block in self.blocks]
-        found = self.tower.forward_intermediates(
-            seen, indices=indices, stop_early=True, intermediates_only=True, output_fmt="NLC"
-        )
-        return torch.stack(found["image_intermediates"], dim=1)
+        return image_tokens(self.tower, self.blocks, self.size[0], images)
 
     def compare(self, prompt: Tensor, query: Tensor) -> Comparison:
         """Compare what `encode` gave of B queries with what it gave of k normal references, the same for all queries.

@@ -44,18 +44,21 @@ TEMPLATES = (
 )
 
 
-def prompts(states: Sequence[str]) -> list[str]:
+def prompts(states: Sequence[str], name: str = OBJECT) -> list[str]:
     """Every state of the object in every template."""
-    return [template.format(state.format(OBJECT)) for state in states for template in TEMPLATES]
+    return [template.format(state.format(name)) for state in states for template in TEMPLATES]
 
 
 @torch.no_grad()
-def text_rows(tower: Any) -> tuple[Tensor, Tensor]:
-    """Embed the 154 normal and the 88 abnormal prompts by open_clip's text `tower`: float32 (n, embedding), raw."""
+def text_rows(tower: Any, name: str = OBJECT) -> tuple[Tensor, Tensor]:
+    """Embed the 154 normal and the 88 abnormal prompts by open_clip's text `tower`: float32 (n, embedding), raw.
+
+    `name` is what the object is called: WinCLIP says the category's name, with the same prompts.
+    """
     import open_clip  # not installed everywhere; the tower is of it
 
     tokenize = open_clip.SimpleTokenizer()
-    normal, abnormal = (tower(tokenize(prompts(states))) for states in (NORMAL_STATES, ABNORMAL_STATES))
+    normal, abnormal = (tower(tokenize(prompts(states, name))) for states in (NORMAL_STATES, ABNORMAL_STATES))
     return normal, abnormal
 
 

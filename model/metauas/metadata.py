@@ -32,6 +32,7 @@ class _Network(Model):
     """As `MetaUAS.arguments`: the weights are the checkpoint's own."""
 
     system: Literal["metauas"] = "metauas"
+    learns_from: Literal["pairs"] = "pairs"
     weights: str = "none"
     distances: bool = False  # of checkpoints from before there were any
     recipe: _Preprocessing
@@ -75,7 +76,7 @@ def read_metadata(content: Mapping[str, Any], path: str | Path) -> Metadata:
     except ValidationError as error:
         raise BadRequest(f"{path}: no whole checkpoint: {'; '.join(map(explain, error.errors()))}") from None
     return Metadata(
-        arguments=whole.network.model_dump(exclude={"system", "weights", "recipe"}),
+        arguments=whole.network.model_dump(exclude={"system", "learns_from", "weights", "recipe"}),
         preprocessing=Preprocessing(**whole.network.recipe.model_dump()),
         size=(whole.size[0], whole.size[1]),
         state={

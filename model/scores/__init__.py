@@ -2,7 +2,7 @@
 
 from model.scores.curves import Curves
 from model.scores.image_score import image_scores
-from model.scores.metrics import BLOCK, NAMES, Aupro, Maps, Tally, average_precision
+from model.scores.metrics import BLOCK, NAMES, Aupro, Maps, Tally, average_precision, score
 from model.scores.results import ALL, BENCHMARK, MEAN, Row, over_categories, over_prompts, pixel_level
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "over_categories",
     "over_prompts",
     "pixel_level",
+    "score",
 ]

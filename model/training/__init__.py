@@ -1,7 +1,8 @@
-"""Exactly what a training run executes: pair shards to checkpoints."""
+"""Exactly what a training run executes: shards to checkpoints."""
 
+from model.training.metacan import train_metacan
 from model.training.metauas import train_metauas
 from model.training.onenip import train_onenip
 from model.training.run import NOT_OF_THE_RESULT, Places
 
-__all__ = ["NOT_OF_THE_RESULT", "Places", "train_metauas", "train_onenip"]
+__all__ = ["NOT_OF_THE_RESULT", "Places", "train_metacan", "train_metauas", "train_onenip"]

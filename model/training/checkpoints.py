@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from configs.errors import Failure
 from model.encoders import read_torch
@@ -16,17 +16,34 @@ from model.metauas import STATE_PREFIX
 from model.training.learner import Learner
 from model.training.run_state import RunState
 
+
+class Learns(Protocol):
+    """What a checkpoint is of."""
+
+    @property
+    def system(self) -> str:
+        """The key under which stands what is not a tensor."""
+
+    @property
+    def network(self) -> nn.Module:
+        """Whose weights are kept."""
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Whose state is kept, to go on."""
+
+
 AnyLearner = Learner[Any, Any, Any]
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 
-def save_last(out: Path, learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> None:
+def save_last(out: Path, learner: Learns, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write last.ckpt, everything that a run needs to go on; a Failure where it cannot be written."""
     more = {"optimizer": learner.optimizer.state_dict(), "progress": asdict(state)}
     _write_whole(out / LAST, _content(learner, state, facts) | more)
 
 
-def save_best(out: Path, learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> None:
+def save_best(out: Path, learner: Learns, state: RunState, facts: Mapping[str, Any]) -> None:
     """Write best.ckpt, the weights and what made them; a Failure where it cannot be written."""
     _write_whole(out / BEST, _content(learner, state, facts))
 
@@ -37,7 +54,7 @@ def read_state(out: Path) -> RunState:
     return RunState(**read_torch(path)["progress"]) if path.is_file() else RunState()
 
 
-def restore(out: Path, learner: AnyLearner) -> None:
+def restore(out: Path, learner: Learns) -> None:
     """Give `learner` the weights and the optimiser's state of last.ckpt."""
     content = read_torch(out / LAST)
     weights = {key.removeprefix(STATE_PREFIX): value for key, value in content["state_dict"].items()}
@@ -45,7 +62,7 @@ def restore(out: Path, learner: AnyLearner) -> None:
     learner.optimizer.load_state_dict(content["optimizer"])
 
 
-def _content(learner: AnyLearner, state: RunState, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _content(learner: Learns, state: RunState, facts: Mapping[str, Any]) -> dict[str, Any]:
     weights = {f"{STATE_PREFIX}{key}": value for key, value in learner.network.state_dict().items()}
     return {"state_dict": weights, learner.system: {**facts, "history": state.history}}
 

@@ -33,6 +33,7 @@ NOT_OF_THE_RESULT = (
     "model.training.display",
     "model.training.live_curves",
     "model.training.runs",
+    "model.training.score_sheet",
     "model.training.sheets",
 )
 

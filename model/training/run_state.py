@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-HIGHER_IS_BETTER = {"val/loss": False, "val/pixel_ap/all": True}
+LAST_EPOCH = "epoch"  # in place of a value of the history: the last epoch is the best
+HIGHER_IS_BETTER = {"val/loss": False, "val/pixel_ap/all": True, "val/i_auroc": True}
 
 History = list[dict[str, float]]
 
@@ -38,6 +39,8 @@ class RunState:
 
 def best_epoch(history: Sequence[Mapping[str, float]], select_by: str) -> int:
     """The epoch, from 1, of the best value; the first of equals."""
+    if select_by == LAST_EPOCH:
+        return len(history)
     sign = 1 if HIGHER_IS_BETTER[select_by] else -1
     values = [sign * point[select_by] for point in history]
     return values.index(max(values)) + 1

@@ -90,7 +90,7 @@ def settings_of(params: AnyTrainParams, pairs_digest: str, code: str) -> Setting
         pairs_digest: of the manifest of its pairs.
         code: digest of the code that trains.
     """
-    name = params.model.weights
+    name = params.weights
     weights = find_pip_weights(name) if name in PIP_WEIGHTS else Path(name)
     return {
         "seed": params.seed,
@@ -163,7 +163,7 @@ def _read(path: Path) -> Run:
 def _may_become(settings: Settings, wanted: Settings) -> bool:
     """Whether a run may go on with other settings than it was begun with."""
     free = [*PARTS_OF_A_BATCH, *(f"version of {library}" for library in LIBRARIES)]
-    free += LENGTH if wanted["train.schedule"] == "constant" else ()
+    free += LENGTH if wanted.get("train.schedule", "constant") == "constant" else ()
     return set(_differing(settings, wanted)) <= set(free)
 
 

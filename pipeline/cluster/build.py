@@ -18,6 +18,7 @@ from pipeline.cluster.client import connect, run_jobs
 from pipeline.linked import show
 from pipeline.progress import track
 from pipeline.shards import (
+    PAIRS,
     Manifest,
     ShardEntry,
     ShardJob,
@@ -40,10 +41,11 @@ def build_shards(
     work: Callable[[ShardJob], ShardEntry],
     cluster: Cluster,
     description: str,
+    form: str = PAIRS,
 ) -> Manifest:
     """Make the shards of `jobs` that are not on the shelf yet, link all into `root`, and write the manifest.
 
-    A shard that is there is taken when its bytes are those that were written.
+    A shard that is there is taken when its bytes are those that were written. All are of one format, `form`.
 
     Raises:
         BadRequest: the store or the scheduler cannot be reached.
@@ -80,7 +82,7 @@ def build_shards(
     for split in {job.part.split for job in jobs}:
         if not any(entry.pairs for entry in entries if entry.split == split):
             raise Failure(f"{description}: no pair of split {split} came out; see what was drawn in vain: widen areas")
-    return write_manifest(root, entries, store)
+    return write_manifest(root, entries, store, form)
 
 
 def finished(shelf: Path, job: ShardJob) -> ShardEntry | None:

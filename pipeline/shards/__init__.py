@@ -1,11 +1,14 @@
 """The format on disk: pairs written whole, read fast, and proved to be what they say."""
 
 from pipeline.shards.chunks import ChunkReader, Values
+from pipeline.shards.features import FeaturesShard, NewImage, open_features, write_features
 from pipeline.shards.format import (
     ALIGNED,
     ELSEWHERE,
+    FEATURES,
     MANIFEST,
     NO_DONOR,
+    PAIRS,
     PROMPT,
     RECORDS,
     THE_ORIGINAL,
@@ -31,15 +34,19 @@ from pipeline.shards.writer import Form, NewPair, write_shard
 __all__ = [
     "ALIGNED",
     "ELSEWHERE",
+    "FEATURES",
     "LIBRARIES",
     "MANIFEST",
     "NO_DONOR",
+    "PAIRS",
     "PROMPT",
     "RECORDS",
     "THE_ORIGINAL",
     "ChunkReader",
+    "FeaturesShard",
     "Form",
     "Manifest",
+    "NewImage",
     "NewPair",
     "NotCheckedError",
     "Part",
@@ -64,6 +71,7 @@ __all__ = [
     "made_by",
     "manifests_of",
     "names",
+    "open_features",
     "open_shard",
     "plan_shards",
     "read_attributes",
@@ -73,6 +81,7 @@ __all__ = [
     "shelf_name",
     "unnamed_in_store",
     "verify_shard",
+    "write_features",
     "write_manifest",
     "write_shard",
 ]

@@ -35,7 +35,9 @@ import zarr
 from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
-FORMAT, FORMAT_VERSION = "metauas-pairs", 4
+PAIRS, PAIRS_VERSION = "metauas-pairs", 4
+FEATURES, FEATURES_VERSION = "clip-features", 1  # see `pipeline/shards/features.py`
+VERSIONS = {PAIRS: PAIRS_VERSION, FEATURES: FEATURES_VERSION}
 ARRAYS = ("pair", "mask", "kind", "group", "image_id", "donor_id", "prompt_is")
 PROMPT = "prompt"
 THE_ORIGINAL, ALIGNED, ELSEWHERE = range(3)  # what a prompt is
@@ -172,7 +174,7 @@ def open_shard(where: Where, name: str) -> Shard:
     except (OSError, ValueError, KeyError) as error:
         raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
     found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
-    wanted = FORMAT, FORMAT_VERSION, sorted(ARRAYS)
+    wanted = PAIRS, PAIRS_VERSION, sorted(ARRAYS)
     if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):
         raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
     own = {name: arrays.pop(name) for name in ARRAYS}
@@ -183,15 +185,15 @@ def read_attributes(path: Where) -> dict[str, Any]:
     """The attributes of a shard, whose folder or URL `path` is, without opening its arrays.
 
     Raises:
-        Failure: there is no shard of this format.
+        Failure: there is no shard of a format that is known here.
     """
     try:
         attributes: dict[str, Any] = json.loads(read(child(path, ATTRIBUTES)))["attributes"]
         found = attributes["format"], attributes["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failure(f"{path}: no shard there ({error!r})") from None
-    if found != (FORMAT, FORMAT_VERSION):
-        raise Failure(f"{path}: found {found}, wanted {(FORMAT, FORMAT_VERSION)}")
+    if found not in VERSIONS.items():
+        raise Failure(f"{path}: found {found}, wanted one of {list(VERSIONS.items())}")
     return attributes
 
 
@@ -206,7 +208,7 @@ def content_digests(path: Where) -> dict[str, str]:
     if digests.pop(ATTRIBUTES, None) is None:
         return digests
     try:
-        records = json.loads(read(child(path, ATTRIBUTES)))["attributes"]["records"]
+        records = json.loads(read(child(path, ATTRIBUTES)))["attributes"][RECORDS]
     except (ValueError, KeyError, TypeError):
         return digests
     return {**digests, RECORDS: digest_of_records(records)}
@@ -228,8 +230,8 @@ def shard_names(where: Where) -> list[str]:
     return sorted(found, key=number_of)
 
 
-def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None) -> Manifest:
-    """Write manifest.json for the shards of `root`, or of the URL `store`, whole or not at all."""
+def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None = None, form: str = PAIRS) -> Manifest:
+    """Write manifest.json for the shards of `root`, or of the URL `store`, all of one format, whole or not at all."""
     shards = tuple(sorted(entries, key=lambda entry: number_of(entry.name)))
     kinds, groups = Counter[str](), Counter[str]()
     outcomes = Counter[str]()
@@ -247,7 +249,7 @@ def write_manifest(root: Path, entries: Sequence[ShardEntry], store: str | None 
         outcomes=dict(sorted(outcomes.items())),
         store=store,
     )
-    content = {"format": FORMAT, "format_version": FORMAT_VERSION, "digest": manifest.digest, **asdict(manifest)}
+    content = {"format": form, "format_version": VERSIONS[form], "digest": manifest.digest, **asdict(manifest)}
     aside = root / f"{MANIFEST}.partial"
     aside.write_text(json.dumps(content, indent=1) + "\n")
     flush(aside)

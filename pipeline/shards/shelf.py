@@ -12,7 +12,7 @@ from pathlib import Path
 
 from configs.errors import Failure
 from pipeline.linked import keep
-from pipeline.shards.format import FORMAT, Manifest, read_manifest, shard_path, shelf_name
+from pipeline.shards.format import VERSIONS, Manifest, read_manifest, shard_path, shelf_name
 from pipeline.shards.store import Where, names
 
 MOST_MANIFEST_BYTES = 1 << 28
@@ -41,10 +41,10 @@ def manifests_of(cache: Path, *roots: Path) -> Iterator[Manifest]:
     for root in roots:
         if (root / "manifest.json").is_file():
             yield read_manifest(root)
-    start = json.dumps({"format": FORMAT}, indent=1)[:-2].encode()  # the first bytes of a manifest
+    starts = tuple(json.dumps({"format": form}, indent=1)[:-2].encode() for form in VERSIONS)  # of a manifest
     for path in cache.glob("files/md5/*/*"):
         if path.is_file() and path.stat().st_size < MOST_MANIFEST_BYTES:
             with path.open("rb") as file:
-                if file.read(len(start)) != start:
+                if not file.read(max(map(len, starts))).startswith(starts):
                     continue
             yield read_manifest(path.parent, path.name)

@@ -6,7 +6,7 @@ The pixels of an array are one file of chunks (`pipeline/shards/chunks.py`); its
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -21,8 +21,8 @@ from pipeline.arrays import Image, Mask
 from pipeline.shards.chunks import CHECKSUM, LEVEL, ChunkWriter
 from pipeline.shards.format import (
     ATTRIBUTES,
-    FORMAT,
-    FORMAT_VERSION,
+    PAIRS,
+    PAIRS_VERSION,
     RECORDS,
     ShardEntry,
     combined_digest,
@@ -88,10 +88,15 @@ def write_shard(
         outcomes: what was drawn again or could not be made, and why -> how often.
         store: URL that the shard goes to instead.
     """
+    return write_whole(root, name, lambda made: _write_group(made, form, pairs, attributes, outcomes), store)
+
+
+def write_whole(root: Path, name: str, write: Callable[[Path], dict[str, Any]], store: str | None) -> ShardEntry:
+    """Have `write` make a shard aside and say what its entry does but its name; then rename it, or upload it whole."""
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{name}.partial-", dir=root) as aside:
         made = Path(aside) / "shard.zarr"
-        entry = entry_of(name, _write_group(made, form, pairs, attributes, outcomes))
+        entry = entry_of(name, write(made))
         if store is not None:
             upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
             return entry
@@ -129,9 +134,9 @@ def _write_group(
             records.append(new.record)
         digests = pixels.finish(group)
     for column, dtype in COLUMNS.items():
-        _write_column(group, column, np.array(columns[column], dtype))
+        write_column(group, column, np.array(columns[column], dtype))
     digests |= {RECORDS: digest_of_records(records)}
-    digests |= _digests_of_small_files(path, digests)
+    digests |= digests_of_files(path, digests)
     entry = {
         "split": attributes["split"],
         "pairs": len(records),
@@ -145,8 +150,8 @@ def _write_group(
     }
     group.attrs.put(
         {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+            "format": PAIRS,
+            "format_version": PAIRS_VERSION,
             **attributes,
             RECORDS: records,
             "digests": digests,
@@ -205,7 +210,8 @@ class _PixelArrays:
         return digests
 
 
-def _write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:
+def write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None:
+    """Write an array of a number a pair, in one chunk."""
     array = group.create_array(
         name,
         shape=values.shape,
@@ -217,7 +223,8 @@ def _write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> Non
     array[...] = values
 
 
-def _digests_of_small_files(path: Path, known: Mapping[str, str]) -> dict[str, str]:
+def digests_of_files(path: Path, known: Mapping[str, str]) -> dict[str, str]:
+    """The sha256 of each file of a shard that is not `known`, by its path in it."""
     names = (file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
     return {
         name: hashlib.sha256((path / name).read_bytes()).hexdigest()

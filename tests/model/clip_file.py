@@ -1,9 +1,10 @@
 """Small CLIPs with random weights, as open_clip builds and stores them."""
 
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
-from model.encoders.clip import ClipSizes
+from model.encoders.clip import ClipSizes  # isort: skip  # which readies torch for what open_clip imports
+
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 SMALL = ClipSizes(
     image_px=48, patch_px=16, width=32, blocks=4, heads=2, embedding=24, text_width=32, text_blocks=4, text_heads=2

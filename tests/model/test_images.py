@@ -48,6 +48,21 @@ def test_a_shrunk_mask_stays_where_it_was():
     assert np.argwhere(resize_mask(mask, (30, 30), "areas")).mean() == 14.5
 
 
+@pytest.mark.parametrize("shape", [(100, 133), (61, 40), (24, 24), (31, 20)])
+def test_a_cut_square_is_pil_s_bicubic_and_the_mask_is_cut_with_it(shape):
+    noise = np.random.default_rng([0]).integers(0, 256, (*shape, 3), np.uint8)
+    shorter = min(shape)
+    larger = PillowImage.fromarray(noise).resize(
+        (int(24 * shape[1] / shorter), int(24 * shape[0] / shorter)), PillowImage.BICUBIC
+    )
+    top, left = (round((length - 24) / 2) for length in (larger.height, larger.width))
+    wanted = np.asarray(larger)[top : top + 24, left : left + 24]
+    assert np.array_equal(np.round(255 * resize_image(noise, (24, 24), "crop")), wanted)
+    mask = resize_mask(np.indices(shape)[1] >= shape[1] / 2, (24, 24), "crop")
+    assert not mask[:, :11].any()
+    assert mask[:, 13:].all()
+
+
 def bilinear(pixels, height, width):
     """Aligned corners by hand: output row i lies at i (h - 1) / (H - 1) between the input's rows."""
     rows = np.linspace(0, pixels.shape[0] - 1, height)

@@ -9,14 +9,19 @@ import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
+from model.images import read_image, resize_image
 from model.inference.engine import Engine, to_batch
 from model.inference.onnx_file import write_onnx
+from model.metacan import MetaCAN
 from model.metauas.few_shot import compare_many
 from model.metauas.network import MetaUAS
 from model.predict import heat_map, main
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
+from tests.model.clip_file import save_clip
 from tests.model.lively import lively
+from tests.model.metacan.tiny import ARGUMENTS
+from tests.model.metacan.tiny import save as save_metacan
 
 SMALL = {"encoder": "test_resnet", "decoder_channels": (16, 16, 8, 8), "similarity": "cosine"}
 
@@ -265,3 +270,32 @@ def test_the_command_ends_with_one_line_and_a_status(folder):
         )
         assert (ended.returncode, ended.stderr.count("error: ")) == (status, 1)
         assert said in ended.stderr.splitlines()[-1]
+
+
+def test_a_metacan_scores_by_itself_and_lays_its_map_on_the_middle(tmp_path):
+    clip = save_clip(tmp_path / "clip.pt")
+    network = MetaCAN.from_clip(clip, **ARGUMENTS)
+    checkpoint = save_metacan(tmp_path / "best.ckpt", network)
+    rng = np.random.default_rng(0)
+    for name, shape in (("normal", (60, 60, 3)), ("query", (60, 90, 3))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), rng.integers(0, 256, shape, np.uint8))
+    look = ["--checkpoint", str(checkpoint), "--prompt", str(tmp_path / "normal.png"), "--clip-weights", str(clip)]
+    look += ["--query", str(tmp_path / "query.png"), "--out", str(tmp_path / "heat"), "--json", "--npy", "--own-size"]
+    assert main(look) == 0
+    shots, queries = (
+        torch.from_numpy(resize_image(read_image(tmp_path / f"{name}.png"), network.size, "crop")).permute(2, 0, 1)[
+            None
+        ]
+        for name in ("normal", "query")
+    )
+    with torch.no_grad():
+        wanted = float(network.eval()(shots, queries).score)
+    said = json.loads((tmp_path / "heat" / "scores.json").read_text())["queries"]
+    assert next(iter(said.values()))["score"] == pytest.approx(wanted, rel=1e-5)
+    shown = np.load(tmp_path / "heat" / "query.npy")
+    assert shown.shape == (60, 90)
+    assert not shown[:, :15].any()
+    assert not shown[:, 75:].any()
+    assert shown[:, 15:75].all()
+    with pytest.raises(BadRequest, match="a MetaCAN sees 48 x 48 px and all prompts at once"):
+        main([*look, "--size", "64"])

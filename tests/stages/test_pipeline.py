@@ -102,7 +102,7 @@ def test_an_experiment_with_another_mix_re_runs_synth_and_what_follows_alone(fin
 
     shown = finished.run("dvc", "exp", "run", "--set-param", "synth.local_prob=1.0", "--name", "all-local")
 
-    assert stages_run(shown) == ["synth", "quality", "train", "evaluate"]
+    assert stages_run(shown) == ["synth", "quality", "features", "train", "evaluate"]
     assert before < 0.8
     assert manifest(finished)["kind_shares"]["local"] == 1.0
     assert "all-local" in finished.run("dvc", "exp", "show", "--md")
@@ -114,7 +114,7 @@ def test_pairs_of_every_kind_go_through_all_stages(finished):
 
     shown = finished.run("dvc", "exp", "run", *settings, "--name", "all-kinds")
 
-    assert stages_run(shown) == ["synth", "quality", "train", "evaluate"]
+    assert stages_run(shown) == ["synth", "quality", "features", "train", "evaluate"]
     made = {kind for kind, count in manifest(finished)["kinds"].items() if count}
     assert len(made & {"stroke", "stain", "dent", "poisson", "repeat", "gloss"}) > 3
     finished.run("python", "-m", "pipeline.inspect", "all", "--verify")

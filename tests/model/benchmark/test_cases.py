@@ -1,5 +1,5 @@
 from model.benchmark.cases import Case, best_and_worst
-from model.benchmark.layouts import read_benchmark
+from model.layouts import read_benchmark
 from tests.model.tiny_benchmark import make_category
 
 

@@ -9,10 +9,10 @@ from configs.errors import BadRequest, Failure
 from model.benchmark.baselines import pixel_difference
 from model.benchmark.cost import measure_cost
 from model.benchmark.evaluation import Evaluation
-from model.benchmark.layouts import read_benchmark
 from model.benchmark.methods import Once, at_scale, averaged, network_method
 from model.benchmark.protocols import read_seen
 from model.images import read_image, shrink_by
+from model.layouts import read_benchmark
 from model.scores.metrics import NAMES, score
 from tests.model.tiny_benchmark import SIZE, Network, make_category, settings
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest, Failure
-from model.benchmark.layouts import Category, Query, read_benchmark
 from model.benchmark.prompt_choice import Matcher, by_prompts, draw_prompts, read_prompts, read_top_list
+from model.layouts import Category, Query, read_benchmark
 from tests.model.tiny_benchmark import SIZE, Network, make_category
 
 

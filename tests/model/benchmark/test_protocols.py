@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from configs.errors import Failure
-from model.benchmark.layouts import GOOD, Query
 from model.benchmark.protocols import read_query, read_seen
+from model.layouts import GOOD, Query
 
 
 def write(path, pixels):

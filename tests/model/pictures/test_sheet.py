@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from model.benchmark.layouts import GOOD
+from model.layouts import GOOD
 from model.pictures.sheet import HEADINGS, Strip, draw_sheet, overlay, tint, write_picture, write_sheet
 from model.pictures.turns import take_turns
 

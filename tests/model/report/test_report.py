@@ -172,6 +172,18 @@ def test_what_is_printed_of_onenip_stands_beside_onenip_alone():
     assert "MetaUAS" not in text
 
 
+def test_what_is_printed_of_metacan_are_means_over_whole_benchmarks():
+    categories = categories_of("VisA")
+    rows = [row(name, "metacan", 0.5) for name in (*categories, MEAN)]
+    text = markdown(score_tables(rows, printed_of("metacan", categories)), [])
+    assert "| mean | published: MetaCAN, 2 shots, 240 px |  | 89.6±2.0 | 90.5±2.0 |  |  |  |  |  |" in text
+    assert "| mean | published: InCTRL, 8 shots, 240 px |  | 88.7±2.1 | 90.4±2.5 |" in text
+    assert printed_of("metacan", [f"kind_{number}" for number in range(12)]) is None
+    alone = [row("elpv", "metacan", 0.5), row(MEAN, "metacan", 0.5)]
+    text = markdown(score_tables(alone, printed_of("metacan", ["elpv"])), [])
+    assert "| elpv | published: MetaCAN, 4 shots, 240 px |  | 87.0±0.7 | 93.4±0.4 |" in text
+
+
 def test_a_score_that_nobody_prints_stands_empty_beside_ours(monkeypatch):
     monkeypatch.setattr("model.report.paper_scores.NAMES", (*NAMES, "image cost"))
     assert all(

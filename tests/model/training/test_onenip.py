@@ -25,6 +25,7 @@ CPU = torch.device("cpu")
 ALONE = Devices(CPU)
 MODEL = {
     "system": "onenip",
+    "learns_from": "pairs",
     "encoder": "test_resnet",
     "weights": "none",
     "prompt": "dynamic",

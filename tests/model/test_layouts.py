@@ -1,13 +1,15 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from configs.errors import BadRequest, Failure
-from model.benchmark.layouts import GOOD, Query, check_against_lists, read_benchmark, read_folders
+from model.layouts import GOOD, Query, check_against_lists, quarter, read_benchmark, read_folders
 
 
 def write(path, pixels=None):
@@ -328,3 +330,71 @@ def test_a_tree_of_the_published_names_is_mvtec_ad_as_published(shared, tmp_path
     assert (len(categories), len(queries), sum(query.is_anomalous for query in queries)) == (15, 1725, 1258)
     assert sum(len(category.normals) for category in categories) == 3629
     check_against_lists(categories, lists)
+
+
+def touch(root, names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def counts(category):
+    anomalous = sum(query.is_anomalous for query in category.queries)
+    return len(category.normals), len(category.queries) - anomalous, anomalous
+
+
+def test_elpv_has_the_counts_of_metacan_s_paper(tmp_path):
+    labels = ["0.0"] * 1508 + ["0.3333333333333333"] * 295 + ["0.6666666666666666"] * 106 + ["1.0"] * 715
+    names = [f"images/cell{number:04}.png" for number in range(1, len(labels) + 1)]
+    touch(tmp_path, names)
+    lines = (f"{name}  {label:18}  mono" for name, label in zip(names, labels, strict=True))
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    (category,) = read_benchmark("elpv", tmp_path)
+    assert category.name == "elpv"
+    assert counts(category) == (1131, 377, 715)
+    assert not set(category.normals) & {query.path for query in category.queries}
+    (tmp_path / "images" / "cell0001.png").unlink()
+    with pytest.raises(Failure, match=r"cell0001.png: no such file, but .*labels.csv names it"):
+        read_benchmark("elpv", tmp_path)
+
+
+def test_headct_has_the_counts_of_metacan_s_paper(tmp_path):
+    touch(tmp_path, (f"head_ct/{number:03}.png" for number in range(200)))
+    lines = (f"{number},{int(number < 100)}" for number in range(200))
+    (tmp_path / "labels.csv").write_text("\n".join(["id, hemorrhage", *lines]))
+    (category,) = read_benchmark("headct", tmp_path)
+    assert counts(category) == (75, 25, 100)
+    assert {path.name for path in category.normals} <= {f"{number:03}.png" for number in range(100, 200)}
+
+
+def test_mnist_s_even_digits_are_normal_and_its_own_split_stays(tmp_path):
+    for part, each in (("train", 3), ("test", 2)):
+        touch(tmp_path, (f"{part}/{digit}/{number}.png" for digit in range(10) for number in range(each)))
+    (category,) = read_benchmark("mnist", tmp_path)
+    assert counts(category) == (15, 10, 10)
+    assert {query.defect for query in category.queries} == {GOOD, "1", "3", "5", "7", "9"}
+    shutil.rmtree(tmp_path / "test" / "7")
+    with pytest.raises(BadRequest, match="test: wanted a folder of PNGs for each digit"):
+        read_benchmark("mnist", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("layout", "text", "said"),
+    [
+        ("elpv", "images/cell0001.png 0.5 mono\n", "found 'images/cell0001.png 0.5 mono'; wanted path, probability"),
+        ("headct", "id, hemorrhage\n7;1\n", "found '7;1'; wanted an id, and 0 or 1"),
+    ],
+)
+def test_labels_of_another_form_are_told(tmp_path, layout, text, said):
+    with pytest.raises(BadRequest, match=r"labels.csv: cannot be read"):
+        read_benchmark(layout, tmp_path)
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(BadRequest, match=said):
+        read_benchmark(layout, tmp_path)
+
+
+@pytest.mark.parametrize("count", [1, 7, 100, 1508, 2256])
+def test_a_quarter_is_parted_as_scikit_learn_does(count):
+    paths = [Path(f"{number}.png") for number in range(count + 1)]
+    train, test = train_test_split(paths, test_size=0.25, random_state=42)
+    assert quarter(paths) == (train, test)

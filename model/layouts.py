@@ -9,6 +9,13 @@
              large as asked, or of the largest
     lists    the published lists test.json and train.json in root or another folder, and the files they name in root
     folders  root/normal, root/query and, if there are any, root/masks with the queries' names
+    elpv     root/labels.csv (path, probability of a defect, kind of cell) and the images that it names; those of a
+             probability between 0 and 1 are left out
+    headct   root/labels.csv (id, hemorrhage) and root/head_ct/<id>.png
+    mnist    root/train and root/test, in each a folder of PNGs a digit; even digits are normal
+
+The last three are one category without masks, so they have image scores only; of ELPV's and HeadCT's normal images a
+quarter is for the test, drawn as MetaCAN's and InCTRL's code draws it. AITEX is made of its strips by model.tiles.
 
 `root` may also be one category itself (mvtec). Images are png, jpg, jpeg, bmp, tif, tiff or webp, whatever the case of
 the letters, of 8 bits a channel; of a mask any value above 0 counts. Test images in a folder `good` or `ok`, whatever
@@ -17,6 +24,7 @@ the case of its letters, are normal, in any other folder defective.
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +32,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.errors import BadRequest, Failure
-from configs.evaluate import Layout
+from configs.layouts import Layout
 from model.images import SUFFIXES, WANTED
 
 GOOD = "good"
 NORMAL_FOLDERS = (GOOD, "ok")  # in any case; BTAD says ok, many a camera's software OK and NG
+ELPV_PROBABILITIES = {  # of a defect: whether it counts as one, None where the labels leave it open
+    "0.0": False,
+    "0.3333333333333333": None,
+    "0.6666666666666666": None,
+    "1.0": True,
+}
 REAL_IAD_IMAGES = re.compile(r"realiad_(\d+)")
 
 
@@ -84,11 +100,33 @@ def read_benchmark(
         return _read_lists(root, Path(lists or root))
     if layout == "real-iad":
         return _read_real_iad(root, Path(lists) if lists else None, side_px)
-    read = {"mvtec": _read_mvtec, "visa": _read_visa, "folders": _read_folders}[layout]
+    read = {
+        "mvtec": _read_mvtec,
+        "visa": _read_visa,
+        "folders": _read_folders,
+        "elpv": _read_elpv,
+        "headct": _read_headct,
+        "mnist": _read_mnist,
+    }[layout]
     categories = read(root)
     if lists is not None:
         check_against_lists(categories, Path(lists))
     return categories
+
+
+def labelled(layout: Layout, root: str | Path) -> list[tuple[str, Path, bool]]:
+    """All images of a benchmark as (category, path, whether anomalous), to learn from what is known of them.
+
+    Normal training and test images are normal, as MetaCAN's released code has it for its auxiliary data.
+
+    Raises:
+        As `read_benchmark`.
+    """
+    found = []
+    for category in read_benchmark(layout, root):
+        found += [(category.name, path, False) for path in category.normals]
+        found += [(category.name, query.path, query.is_anomalous) for query in category.queries]
+    return found
 
 
 def check_against_lists(categories: Sequence[Category], folder: Path) -> None:
@@ -281,6 +319,71 @@ def read_folders(normal: Path, query: Path, masks: Path | None = None, name: str
             f" the normal ones into {query / GOOD}, or use model.predict"
         )
     return _category(name, sorted(filter(_is_image, normal.rglob("*"))), queries, normal.parent, normal, query)
+
+
+def _read_elpv(root: Path) -> tuple[Category, ...]:
+    normal: list[Path] = []
+    anomalous: list[Path] = []
+    for line in _lines(root / "labels.csv", "path, probability and kind of cell, as ELPV's"):
+        name, probability, _ = (*line.split(), "", "")[:3]
+        if probability not in ELPV_PROBABILITIES:
+            raise BadRequest(f"{root / 'labels.csv'}: found {line[:60]!r}; wanted path, probability and kind of cell")
+        if ELPV_PROBABILITIES[probability] is not None:
+            (anomalous if ELPV_PROBABILITIES[probability] else normal).append(root / name)
+    return (_without_masks("elpv", root, normal, anomalous),)
+
+
+def _read_headct(root: Path) -> tuple[Category, ...]:
+    normal: list[Path] = []
+    anomalous: list[Path] = []
+    for line in _lines(root / "labels.csv", "id and hemorrhage, as HeadCT's")[1:]:
+        number, _, label = (part.strip() for part in line.partition(","))
+        if not number.isdecimal() or label not in ("0", "1"):
+            raise BadRequest(f"{root / 'labels.csv'}: found {line[:60]!r}; wanted an id, and 0 or 1")
+        (anomalous if label == "1" else normal).append(root / "head_ct" / f"{int(number):03}.png")
+    return (_without_masks("headct", root, normal, anomalous),)
+
+
+def _read_mnist(root: Path) -> tuple[Category, ...]:
+    for part in ("train", "test"):
+        if [folder.name for folder in _folders(root / part)] != [str(digit) for digit in range(10)]:
+            raise BadRequest(f"{root / part}: wanted a folder of PNGs for each digit, 0 to 9")
+    normals = [path for digit in range(0, 10, 2) for path in _images(root / "train" / str(digit))]
+    queries = [
+        Query(path, None, str(digit) if digit % 2 else GOOD)
+        for digit in range(10)
+        for path in _images(root / "test" / str(digit))
+    ]
+    return (_category("mnist", normals, queries, root, root / "train", root / "test"),)
+
+
+def _without_masks(name: str, root: Path, normal: Sequence[Path], anomalous: Sequence[Path]) -> Category:
+    """A category of labelled images; a quarter of the normal ones is for the test."""
+    missing = next((path for path in (*normal, *anomalous) if not path.is_file()), None)
+    if missing is not None:
+        raise Failure(f"{missing}: no such file, but {root / 'labels.csv'} names it; complete the data set")
+    train, test = quarter(normal)
+    queries = [Query(path, None, GOOD) for path in test] + [Query(path, None, "anomalous") for path in anomalous]
+    return _category(name, train, queries, root, root / "labels.csv", root / "labels.csv")
+
+
+def quarter(images: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Part normal images in three quarters to learn from and a quarter for the test.
+
+    As scikit-learn's train_test_split with seed 42 does, with which MetaCAN's and InCTRL's code part them.
+    """
+    # The generator is that library's, of numpy's first kind, and local.
+    order = np.random.RandomState(42).permutation(len(images))
+    count = math.ceil(len(images) / 4)
+    return [images[place] for place in order[count:]], [images[place] for place in order[:count]]
+
+
+def _lines(path: Path, wanted: str) -> list[str]:
+    """The lines of a text file that are not empty."""
+    try:
+        return [line for line in path.read_text().splitlines() if line.strip()]
+    except OSError as error:
+        raise BadRequest(f"{path}: cannot be read ({error.strerror}); wanted {wanted}") from None
 
 
 def _category(

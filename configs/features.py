@@ -1,0 +1,50 @@
+"""Parameters of stage `features`: what MetaCAN learns from, instead of pixels."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from configs.cluster import Cluster
+from configs.layouts import Layout
+from configs.section import Count, Params, Section
+
+
+class Towers(Section):
+    """Sizes of CLIP's two towers; see `model.encoders.ClipSizes`."""
+
+    image_px: Count
+    patch_px: Count
+    width: Count
+    blocks: Count
+    heads: Count
+    embedding: Count
+    text_width: Count
+    text_blocks: Count
+    text_heads: Count
+
+
+class Clip(Section):
+    """Which images CLIP's image tower sees, and what is kept of them."""
+
+    weights: str
+    layout: Literal["pairs"] | Layout
+    tasks: Literal["groups", "kinds"]
+    val_share: Annotated[float, Field(gt=0, lt=1)]
+    blocks: Annotated[list[Count], Field(min_length=3, max_length=3)]
+    towers: Towers | None
+    images_per_shard: Count
+    store: str | None
+
+
+class Features(Section):
+    """Of what features are kept, and how; not at all for the systems that learn from pixels."""
+
+    source: str
+    clip: Clip | None
+
+
+class FeaturesParams(Params):
+    """What stage `features` reads."""
+
+    features: Features
+    cluster: Cluster

@@ -1,0 +1,240 @@
+"""MetaCAN as it learns (Lv et al., CIKM 2025, section 3.4): outer steps over one task of each category, on features.
+
+Nothing but the detector learns, and what it learns from was computed before: a run is minutes to hours on a CPU. What
+a task draws in a step follows from seed, step and task alone, so a killed run goes on to the same weights.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+
+from configs.errors import Failure
+from configs.train import MetaCANTrain, MetaCANTrainParams
+from model.encoders import ClipSizes
+from model.features import FeatureSet, draw_episode
+from model.kept_memory import keep_freed_memory
+from model.metacan import CHECKPOINT, CHECKPOINT_VERSION, MetaCAN, Recipe, Task, focal_loss, outer_step
+from model.scores import score
+from model.training.checkpoints import restore, save_best, save_last
+from model.training.live_curves import add_point, write_curves
+from model.training.run import Places, count_parameters
+from model.training.run_state import LAST_EPOCH, RunState, best_epoch
+from model.training.runs import Run, open_run, settings_of, versions
+from model.training.score_sheet import Scored, write_scores
+from pipeline.progress import track
+from pipeline.shards import fingerprint
+
+SELECT_BY = {"val_loss": "val/loss", "val_i_auroc": "val/i_auroc", "last": LAST_EPOCH}
+FOR_VALIDATION = 0  # in place of a step in the keys of draws; training counts from 1
+AT_ONCE = 32  # images compared together in validation
+
+
+class MetaLearner:
+    """A MetaCAN and its optimiser.
+
+    Args:
+        network: on its device.
+        recipe: section `train`.
+        seed: of all draws.
+    """
+
+    system = CHECKPOINT
+
+    def __init__(self, network: MetaCAN, recipe: MetaCANTrain, seed: int) -> None:
+        assert network.detector is not None, "checked when the parameters were read"
+        self.network = network
+        self.recipe = recipe
+        self.seed = seed
+        self.optimizer = torch.optim.Adam(network.detector.parameters(), lr=recipe.lr)
+        self.device = next(network.detector.parameters()).device
+        self._outer = Recipe(
+            shots=recipe.shots,
+            support=recipe.support,
+            query=recipe.query,
+            steps=recipe.epochs * recipe.steps_per_epoch,
+            inner_lr=recipe.inner_lr,
+            outer_lr=recipe.lr,
+            first_order=recipe.first_order,
+            only_last_task=recipe.only_last_task,
+            fresh_adam=recipe.fresh_adam,
+            remember=recipe.remember,
+        )
+
+    def step(self, images: FeatureSet, step: int) -> float:
+        """Learn from one task of each category in outer step `step`, from 1; return the loss.
+
+        Raises:
+            BadRequest: a task has too few images.
+        """
+        tasks = [self._on_device(self._drawn(images, number, step)) for number in range(len(images.tasks))]
+        return outer_step(self.network, tasks, self.optimizer, self._outer)
+
+    @torch.inference_mode()
+    def validate(self, training: FeatureSet, held: FeatureSet) -> tuple[dict[str, float], list[Scored]]:
+        """Score the held-back images of each task against references that are learned from.
+
+        The point has the loss and the image-level scores, means over the tasks; beside it what each image scored.
+        """
+        network, found = self.network.eval(), []
+        losses, aurocs, precisions = [], [], []
+        for number, name in enumerate(training.tasks):
+            rng = np.random.default_rng([self.seed, FOR_VALIDATION, number])
+            normal = training.places(name, anomalous=False)
+            references = training.read(rng.permutation(normal)[: self.recipe.shots].tolist()).to(self.device)
+            places = sorted(place for label in (False, True) for place in held.places(name, anomalous=label))
+            parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]
+            scores = torch.cat([network.compare(references, held.read(part).to(self.device)).score for part in parts])
+            labels = held.labels(places)
+            losses.append(float(focal_loss(scores.cpu(), labels)))
+            values, truth = scores.cpu().numpy(), labels.numpy().astype(np.bool_)
+            ranked = score(values.reshape(-1, 1, 1), truth.reshape(-1, 1, 1))
+            aurocs.append(ranked.i_auroc)
+            precisions.append(ranked.i_ap)
+            found.append(Scored(name, values, truth))
+        return {"val/loss": mean(losses), "val/i_auroc": mean(aurocs), "val/i_ap": mean(precisions)}, found
+
+    def _drawn(self, images: FeatureSet, number: int, step: int) -> Task:
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, step, number])
+        sizes = {"shots": recipe.shots, "support": recipe.support, "query": recipe.query}
+        return images.task(draw_episode(images, images.tasks[number], rng, **sizes))
+
+    def _on_device(self, task: Task) -> Task:
+        return Task(*(part.to(self.device) for part in task))
+
+
+def train_metacan(params: MetaCANTrainParams, features: Path, places: Places, code: str) -> None:
+    """Train a MetaCAN on the features in a folder; `places.pairs` is not looked at.
+
+    Where `places.runs` holds a run of the same settings it goes on after that run's last checkpoint, to the same
+    weights as if it had never stopped; a finished one is left as it is. `code` is the digest of the code that trains.
+
+    Raises:
+        BadRequest: a task has too few images, or the CLIP file is missing or does not fit.
+        Failure: there are no features of a split, or of another CLIP; the loss is not finite; or a checkpoint finds no
+            room.
+    """
+    recipe, clip = params.train, params.clip
+    if recipe.keep_memory:
+        keep_freed_memory()
+    training, held = FeatureSet(features, "train"), FeatureSet(features, "val")
+    steps = recipe.epochs * recipe.steps_per_epoch
+    settings = settings_of(params, training.digest, code)
+    run = open_run(places.runs, settings, lambda state: not state.batch and state.step < steps)
+    state = run.state()
+    torch.manual_seed(params.seed)
+    sizes = ClipSizes(**clip.towers.model_dump()) if clip.towers else ClipSizes()
+    network = MetaCAN.from_clip(
+        clip.weights, blocks=clip.blocks, terms=params.model.terms, hidden=params.model.hidden, sizes=sizes
+    )
+    if network.arguments["clip_sha256"] != training.clip_sha256:
+        raise Failure(
+            f"train: the features in {features} were made with CLIP of sha256 {training.clip_sha256}, but"
+            f" {clip.weights} has {network.arguments['clip_sha256']}; run `dvc repro features`"
+        )
+    learner = MetaLearner(network.to("cuda" if torch.cuda.is_available() else "cpu"), recipe, params.seed)
+    if state.step:
+        restore(run.model, learner)
+    _Loop(learner, training, held, state, run, places, _facts(params, training, learner, run)).learn(steps)
+
+
+class _Loop:
+    """Epochs of outer steps; the last checkpoint comes last, so a kill in between repeats what was not written."""
+
+    def __init__(
+        self,
+        learner: MetaLearner,
+        training: FeatureSet,
+        held: FeatureSet,
+        state: RunState,
+        run: Run,
+        places: Places,
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.learner = learner
+        self.training = training
+        self.held = held
+        self.state = state
+        self.run = run
+        self.places = places
+        self.facts = facts
+        self.select_by = SELECT_BY[learner.recipe.select_by]
+
+    def learn(self, steps: int) -> None:
+        state, recipe = self.state, self.learner.recipe
+        live = write_curves(self.places.curves, state.history)
+        self._publish(steps)
+        if state.step >= steps:
+            print(f"train: {self.run.folder} holds this run, finished; nothing to do. {self._best()}", flush=True)
+            return
+        print(
+            f"train: {len(self.training)} images of {len(self.training.tasks)} tasks, {len(self.held)} to validate;"
+            f" {count_parameters(self.learner.network)}",
+            flush=True,
+        )
+        while state.step < steps:
+            left = range(state.batch, recipe.steps_per_epoch)
+            for _ in track(
+                left, f"epoch {state.epoch}/{recipe.epochs} steps", recipe.steps_per_epoch, done=state.batch
+            ):
+                self._step()
+            point, scored = self.learner.validate(self.training, self.held)
+            state.close_epoch(point)
+            epoch = len(state.history)
+            add_point(live, epoch, state.history[-1])
+            self._draw(epoch, scored)
+            if best_epoch(state.history, self.select_by) == epoch:
+                save_best(self.run.model, self.learner, state, self.facts)
+            save_last(self.run.model, self.learner, state, self.facts)
+            self._publish(steps)
+            print(f"epoch {epoch}/{recipe.epochs}: {_in_words(state.history[-1])}", flush=True)
+        print(f"train: {self._best()}", flush=True)
+
+    def _step(self) -> None:
+        state = self.state
+        loss = self.learner.step(self.training, state.step + 1)
+        if not np.isfinite(loss):
+            raise Failure(f"train: the loss is {loss} in outer step {state.step + 1}; lower train.lr or train.inner_lr")
+        state.add(loss, 1)
+        if state.step % self.learner.recipe.checkpoint_steps == 0 and state.batch < self.learner.recipe.steps_per_epoch:
+            save_last(self.run.model, self.learner, state, self.facts)
+
+    def _draw(self, epoch: int, scored: list[Scored]) -> None:
+        self.run.pictures.mkdir(parents=True, exist_ok=True)
+        path = self.run.pictures / "val_scores.png"
+        path.unlink(missing_ok=True)  # it may be linked to DVC's cache
+        write_scores(path, f"val images after epoch {epoch}: a score each, by task", scored)
+
+    def _publish(self, steps: int) -> None:
+        self.run.note(self.state, finished=self.state.step >= steps)
+        self.run.publish(self.places.model, self.places.curves / "pictures")
+
+    def _best(self) -> str:
+        best = best_epoch(self.state.history, self.select_by)
+        return f"Best epoch {best} of {len(self.state.history)}: {_in_words(self.state.history[best - 1])}"
+
+
+def _in_words(point: Mapping[str, float]) -> str:
+    return (
+        f"loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}, val image AUROC {point['val/i_auroc']:.3f},"
+        f" AP {point['val/i_ap']:.3f}"
+    )
+
+
+def _facts(params: MetaCANTrainParams, training: FeatureSet, learner: MetaLearner, run: Run) -> dict[str, Any]:
+    """What a checkpoint says of itself, in plain values only."""
+    return {
+        "version": CHECKPOINT_VERSION,
+        "network": learner.network.arguments,
+        "fingerprint": fingerprint(run.settings),
+        "began_with": run.began_with,
+        "code": run.settings["code"],
+        "seed": params.seed,
+        "features": training.digest,
+        "model": params.model.model_dump(),
+        "train": params.train.model_dump(),
+        "versions": versions(),
+    }

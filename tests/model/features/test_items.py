@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configs.errors import BadRequest
+from model.features.items import EVERY_TASK, of_benchmark, of_pairs, tasks_of
+from model.layouts import labelled
+from tests.model.tiny_benchmark import make_category
+from tests.model.tiny_pairs import GROUPS, write_square_shards
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("benchmark")
+    for name in ("bolt", "nut"):
+        make_category(root / name, normals=5, good=3, bad=4)
+    return root
+
+
+def test_all_normal_images_are_normal_and_all_others_anomalous(folder):
+    listed = labelled("mvtec", folder)
+    assert len(listed) == 2 * (5 + 3 + 4)
+    assert {path.parent.name for _, path, anomalous in listed if anomalous} == {"spot"}
+    assert {path.parent.name for _, path, anomalous in listed if not anomalous} == {"good"}
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99), share=st.floats(0.2, 0.7))
+def test_of_each_category_and_label_a_share_is_held_back_and_none_is_lost(folder, seed, share):
+    listed = labelled("mvtec", folder)
+    items = of_benchmark(listed, folder, share, seed)
+    assert sorted(item.name for item in items) == sorted(path.relative_to(folder).as_posix() for _, path, _ in listed)
+    assert len({item.image_id for item in items}) == len(items)
+    for group in tasks_of(items):
+        for anomalous, count in ((False, 8), (True, 4)):
+            own = [item for item in items if (item.group, item.anomalous) == (group, anomalous)]
+            assert sum(item.split == "val" for item in own) == round(share * count)
+
+
+def test_who_is_held_back_follows_from_names_and_seed_alone(folder):
+    listed = labelled("mvtec", folder)
+    items = of_benchmark(listed, folder, 0.25, 3)
+    assert sorted(of_benchmark(listed[::-1], folder, 0.25, 3), key=str) == sorted(items, key=str)
+    alone = of_benchmark([one for one in listed if one[0] == "nut"], folder, 0.25, 3)
+    assert sorted(alone, key=str) == sorted((item for item in items if item.group == "nut"), key=str)
+    assert {item.name for item in items if item.split == "val"} != {
+        item.name for item in of_benchmark(listed, folder, 0.25, 4) if item.split == "val"
+    }
+
+
+@pytest.mark.parametrize(("share", "what"), [(0.01, "normal"), (0.9, "anomalous")])
+def test_a_share_that_leaves_nothing_on_one_side_is_refused(folder, share, what):
+    with pytest.raises(BadRequest, match=f"features: bolt has . {what} images, of which features.clip.val_share"):
+        of_benchmark(labelled("mvtec", folder), folder, share, 0)
+
+
+def test_of_pairs_originals_are_normal_once_and_what_was_changed_is_anomalous(tmp_path):
+    write_square_shards(tmp_path)
+    items = of_pairs(tmp_path, by_kind=False)
+    assert len(items) == 2 * 11
+    assert {item.group for item in items} == set(GROUPS)
+    changed = [item for item in items if item.anomalous]
+    assert sorted(item.image_id for item in changed) == sorted(i.image_id for i in items if not i.anomalous)
+    assert [item.split for item in changed] == ["train"] * 5 + ["val"] * 3 + ["train"] * 3
+    assert items[0].name == "shard_0000[0] original"
+
+
+def test_where_tasks_are_kinds_of_change_the_originals_are_every_task_s(tmp_path):
+    write_square_shards(tmp_path)
+    items = of_pairs(tmp_path, by_kind=True)
+    assert {item.group for item in items if item.anomalous} == {"inpaint", "paste", "local"}
+    assert {item.group for item in items if not item.anomalous} == {EVERY_TASK}
+    by_group = of_pairs(tmp_path, by_kind=False)
+    assert [replace(item, group="") for item in items] == [replace(item, group="") for item in by_group]
