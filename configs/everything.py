@@ -43,6 +43,11 @@ class Everything(Common):
     model: Model
     train: Train
 
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        _check_not_metacan(self.evaluate)
+        return self
+
 
 class OneNIPEverything(Common):
     """Every parameter of OneNIP; what cannot go together is refused before the first stage runs."""
@@ -56,6 +61,7 @@ class OneNIPEverything(Common):
         if self.synth.variation_prob or self.synth.ground_prob:
             raise ValueError("OneNIP rebuilds the images themselves; set synth.variation_prob and ground_prob to 0")
         look = self.evaluate
+        _check_not_metacan(look)
         if look.size_px is not None and _sides(look.size_px) != _sides(self.size_px):
             raise ValueError("a OneNIP is of one size; set evaluate.size_px to null")
         if look.keep_aspect or look.scales != [1.0] or look.shots_mean != "maps" or "best+clip" in look.variants:
@@ -81,13 +87,25 @@ class MetaCANEverything(Common):
                 f"evaluate.clip_weights is {look.clip_weights}, features.clip.weights {params.weights}; make them one"
                 " file"
             )
-        one = look.variants in (["one"], ["one", "winclip+"])
+        one = look.variants in (["one"], ["one", "winclip+"]) and look.shots_mean == "maps"
         if look.size_px is not None or look.keep_aspect or look.scales != [1.0] or not one:
             raise ValueError(
                 "a MetaCAN sees CLIP's size and compares with all references at once; set evaluate.size_px to null,"
-                " keep_aspect to false, scales to [1.0] and variants to [one], or to [one, winclip+]"
+                " keep_aspect to false, scales to [1.0], shots_mean to maps, and variants to [one] or [one, winclip+]"
+            )
+        if look.protocol == "paper" and look.image_score != "own":
+            raise ValueError("protocol paper takes MetaCAN's own score; set evaluate.image_score to own")
+        if Path(self.features.source).resolve() == Path(look.root).resolve():
+            raise ValueError(
+                f"evaluate.root and features.source are both {look.root}: its test images, defects and all, are learned"
+                " from; name another benchmark to score on"
             )
         return self
+
+
+def _check_not_metacan(look: Evaluate) -> None:
+    if "winclip+" in look.variants or look.image_score == "own":
+        raise ValueError("evaluate: variant winclip+ and image_score own are MetaCAN's; leave them out")
 
 
 def _sides(size: int | list[int]) -> list[int]:

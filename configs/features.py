@@ -1,12 +1,14 @@
 """Parameters of stage `features`: what MetaCAN learns from, instead of pixels."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.cluster import Cluster
 from configs.layouts import Layout
 from configs.section import Count, Params, Section
+
+BLOCKS = 12  # of ViT-B-16-plus-240
 
 
 class Towers(Section):
@@ -34,6 +36,16 @@ class Clip(Section):
     towers: Towers | None
     images_per_shard: Count
     store: str | None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        depth = self.towers.blocks if self.towers else BLOCKS
+        first, second, third = self.blocks
+        if not first < second < third <= depth:
+            raise ValueError(f"blocks are {self.blocks}; wanted three of 1 to {depth}, ascending")
+        if self.tasks == "kinds" and self.layout != "pairs":
+            raise ValueError(f"layout {self.layout} has categories and no kinds of change; set tasks to groups")
+        return self
 
 
 class Features(Section):

@@ -92,6 +92,7 @@ class _OfSystem(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     system: System
+    learns_from: Literal["pairs", "features"]
 
 
 class SystemParams(Params):

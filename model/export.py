@@ -2,20 +2,45 @@
 
     python -m model.export --checkpoint models/metauas/best.ckpt --size 256 --out metauas.onnx
     python -m model.export --checkpoint models/metauas/best.ckpt --size 608 256 --out tall.onnx
+    python -m model.export --checkpoint models/metauas/best.ckpt --prompt nut.png --normals good/ --out nut.onnx
 
 The size H x W is fixed, the batch is not: `prompt` and `query` are float32 (B, 3, H, W), RGB in [0, 1], `probability`
 of a change is float32 (B, 1, H, W), as is a `map`, in which 1 is twice the scale that normal images set. With
 --shared-prompt `prompt` is one image (1, 3, H, W), encoded once for all queries of a batch. The file is held against
 the network before it takes its name.
+
+With --prompt the file is for one kind of object: the prompts' features are inside, the only input is `query`, and the
+outputs are `map` and `score`, float32 (B,). Its metadata say how to bring an image to it (size, stretch), of which
+prompts and checkpoint it is, and, with --normals, the threshold that normal images set (see model.predict).
+docs/onnx_alone.py runs such a file with numpy, OpenCV and onnxruntime alone.
 """
 
 import argparse
+import hashlib
 from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from configs.errors import BadRequest, run
-from model.inference import own_size, write_onnx
-from model.systems import open_network
+from model.inference import (
+    Inside,
+    Speed,
+    View,
+    find_images,
+    in_words,
+    open_engine,
+    own_size,
+    read_images,
+    set_threshold,
+    write_onnx,
+)
+from model.systems import is_metacan, open_network
+
+BATCH = 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,17 +54,63 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, required=True, help="the ONNX file")
     parser.add_argument("--shared-prompt", action="store_true", help="one prompt for all queries of a batch")
+    parser.add_argument(
+        "--prompt", nargs="+", metavar="IMAGES", help="normal images to keep inside; the mean of their maps counts"
+    )
+    parser.add_argument(
+        "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
+    )
+    parser.add_argument(
+        "--false-alarms", type=float, default=0.01, help="share of normal images that may be above it (default: 0.01)"
+    )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.checkpoint.resolve():
         raise BadRequest(f"--out {args.out}: would be written over the checkpoint; pass another name")
     if args.size and len(args.size) > 2:
         raise BadRequest(f"--size {' '.join(map(str, args.size))}: wanted a side, or height and width")
+    if (args.normals or args.shared_prompt) and bool(args.prompt) == args.shared_prompt:
+        raise BadRequest("--normals and --prompt go together, and --shared-prompt is for a file without prompts inside")
+    if is_metacan(args.checkpoint):
+        raise BadRequest(f"{args.checkpoint}: a MetaCAN, whose image tower is a file of its own, is not exported")
     network = open_network(args.checkpoint)
     size = (args.size[0], args.size[-1]) if args.size else own_size(network)
-    difference = write_onnx(network, args.out, size, shared_prompt=args.shared_prompt)
+    inside = _inside(args, size) if args.prompt else None
+    difference = write_onnx(network, args.out, size, shared_prompt=args.shared_prompt, inside=inside)
     megabytes = args.out.stat().st_size / 1e6
     print(f"{args.out}: {megabytes:.1f} MB, {size[0]} x {size[1]} px, within {difference:.1e} of the network")
     return 0
+
+
+def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
+    """The prompts of a file, and what it says of itself.
+
+    Raises:
+        BadRequest: an image is missing, or there are too few normal ones.
+        Failure: one cannot be read.
+    """
+    paths = find_images(args.prompt)
+    engine = open_engine(args.checkpoint, paths, View(size), "maps", Speed(), BATCH)
+    threshold = None
+    if args.normals:
+        known = {path.resolve() for path in paths}
+        normals = [path for path in find_images(args.normals) if path.resolve() not in known]
+        threshold = set_threshold(engine, normals, engine.score, args.false_alarms, BATCH)
+        print(in_words(threshold))
+    notes = {
+        "version": version("metauas-pipeline"),
+        "input": "query, float32 (B, 3, height, width), RGB in [0, 1]",
+        "size": list(engine.size),
+        "stretch": engine.how,
+        "image_score": engine.score,
+        "prompts": [_told(path) for path in paths],
+        "checkpoint": _told(args.checkpoint),
+        "threshold": threshold and asdict(threshold),
+    }
+    return Inside(torch.stack(list(read_images(paths, engine.size, engine.how))), notes)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
     python -m model.predict --checkpoint best.ckpt --prompt normal.png --query q.png --out heat.png
     python -m model.predict --checkpoint metauas.onnx --prompt normal.png --query 'line/*.png' --out heat --npy --json
+    python -m model.predict ... --normals good/ --false-alarms 0.01     # decide: which of them are anomalous, and where
+    python -m model.predict --checkpoint nut.onnx --query line --out heat  # exported with its prompt and its threshold
 
 `--prompt` and `--query` take files, folders and globs; a name that exists is taken as it is, whatever brackets are in
 it. Images are stretched bilinearly to the network's size, corners on corners, as the published protocol does; by pixel
@@ -9,6 +11,10 @@ areas for a OneNIP, as its pairs were; of a MetaCAN the middle square is cut out
 be a file; otherwise it is a folder, in which maps lie as the queries do below their common folder. Colours run from 0
 to 1: the probability of a change; of a OneNIP 1 is twice the scale that normal images set; of a MetaCAN it is half of
 one minus the cosine, the mean of three levels.
+
+With --normals, further normal images, each is compared with the prompts, and a threshold is set that at most a share
+--false-alarms of normal images is above (99 images are needed to vouch for 1 %). Each query is then called normal or
+anomalous, and the regions of its map above the threshold are listed with --json and boxed with --overlay.
 
 A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
 end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
@@ -20,36 +26,40 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from io import BytesIO
-from math import isfinite
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, get_args
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from torch import Tensor
 
 from configs.errors import BadRequest, Failure, run
 from configs.evaluate import ImageScore
-from model.images import read_image
-from model.inference import Engine, Speed, Together, View, find_images, name_outputs, open_engine, stretch, to_batch
-from model.scores import image_scores
+from model.inference import (
+    Engine,
+    Map,
+    Predicted,
+    Region,
+    Speed,
+    Threshold,
+    Together,
+    View,
+    find_images,
+    in_words,
+    name_outputs,
+    open_engine,
+    predict,
+    regions,
+    score_of,
+    set_threshold,
+)
 from pipeline.arrays import Image
 from pipeline.progress import track
 
-Map = npt.NDArray[np.float32]
-
-
-class Predicted(NamedTuple):
-    """What is found in one query; image and map are of one size."""
-
-    image: Image
-    map: Map  # in [0, 1]
-    score: float | None  # the network's own; None: it is made of the map
-
-
+Line = dict[str, Any]  # what is told of a query, as JSON
 OVERLAY_OPACITY = 0.5
+FRAME = (0, 255, 255)
 SCORES = {
     "max": "highest pixel of the map",
     "top": "mean of the highest 0.2 % of the smoothed map",
@@ -57,25 +67,6 @@ SCORES = {
     "own": "MetaCAN's own, Eq. 8",
 }
 NAMED_FAILURES = 3  # in a line; the rest are counted
-
-
-def predict(
-    engine: Engine, paths: Sequence[Path], batch_size: int, *, own_size: bool = False
-) -> Iterator[tuple[Path, Predicted | Failure]]:
-    """Yield each query's path with what is found in it, or with why there is nothing, in order.
-
-    Args:
-        engine: of `open_engine`.
-        paths: of the queries.
-        batch_size: queries at a time.
-        own_size: maps are stretched to their image's own size; otherwise image and map are of the engine's.
-    """
-    for start in range(0, len(paths), batch_size):
-        some = [(path, _read(path)) for path in paths[start : start + batch_size]]
-        maps = _maps(engine, [image for _, image in some if not isinstance(image, Failure)], own_size=own_size)
-        for path, image in some:
-            found = image if isinstance(image, Failure) else next(maps)
-            yield path, found or Failure(f"{path}: the anomaly map holds NaN or infinity; wanted numbers")
 
 
 def heat_map(probability: Map, image: Image | None = None) -> Image:
@@ -87,12 +78,23 @@ def heat_map(probability: Map, image: Image | None = None) -> Image:
     return colours.astype(np.uint8, copy=False)
 
 
+def boxed(image: Image, boxes: Sequence[Region]) -> Image:
+    """Draw a frame around each region, which lies in the pixels of RGB uint8 `image` (H, W, 3)."""
+    drawn = image.copy()
+    thick = max(1, round(min(image.shape[:2]) / 256))
+    for box in boxes:
+        corner = (box.left - thick, box.top - thick)
+        opposite = (box.left + box.width - 1 + thick, box.top + box.height - 1 + thick)
+        cv2.rectangle(drawn, corner, opposite, FRAME, thick)
+    return drawn
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring."""
     args = _parser().parse_args(argv)
     if args.batch_size < 1:
         raise BadRequest(f"--batch-size is {args.batch_size}; wanted 1 or more")
-    prompts, queries = find_images(args.prompt), find_images(args.query)
+    prompts, queries = find_images(args.prompt or ()), find_images(args.query)
     outputs = name_outputs(queries, prompts, args.out)
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
@@ -101,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.score = args.score or engine.score
     if args.score == "own" != engine.score:
         raise BadRequest(f"--score own: {args.checkpoint} has no score but of its maps; pass max, top or pooled")
+    args.threshold = _threshold(engine, args, prompts)
     results = predict(engine, queries, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
@@ -109,6 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         said = {
             "size": list(engine.size),
             "prompts": [str(path) for path in prompts],
+            "threshold": args.threshold and asdict(args.threshold),
             "queries": scores,
             "failed": failed,
         }
@@ -119,8 +123,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         more = f"; and {len(failed) - NAMED_FAILURES} more" if len(failed) > NAMED_FAILURES else ""
         raise Failure(f"predict: {len(failed)} of {len(queries)} queries have no map: {named}{more}")
     if len(queries) == 1:
-        print(f"score {next(iter(scores.values()))['score']:.4f} ({SCORES[args.score]})")
+        (only,) = scores.values()
+        decided = f": {'anomalous' if only['anomalous'] else 'normal'}" if args.threshold else ""
+        print(f"score {only['score']:.4f} ({SCORES[args.score]}){decided}")
+    elif args.threshold:
+        print(f"{sum(bool(line['anomalous']) for line in scores.values())} of {len(scores)} queries are anomalous")
     return 0
+
+
+def _threshold(engine: Engine, args: argparse.Namespace, prompts: Sequence[Path]) -> Threshold | None:
+    """That of the normal images that are no prompts, or that of an exported file; None where there is neither."""
+    if not args.normals:
+        if engine.threshold and (args.own_size or args.score != engine.score):
+            raise BadRequest(
+                f"{args.checkpoint}: its threshold is of its own size and score; leave --own-size and --score out, or"
+                " pass --normals to set another"
+            )
+        return engine.threshold
+    known = {path.resolve() for path in prompts}
+    paths = [path for path in find_images(args.normals) if path.resolve() not in known]
+    found = set_threshold(engine, paths, args.score, args.false_alarms, args.batch_size, own_size=args.own_size)
+    print(in_words(found))
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="of our training, published, or exported .onnx")
     parser.add_argument(
-        "--prompt", nargs="+", required=True, metavar="IMAGES", help="normal images: files, folders or globs"
+        "--prompt",
+        nargs="+",
+        metavar="IMAGES",
+        help="normal images: files, folders or globs; only a file that was exported with some has its own",
     )
     parser.add_argument(
         "--query", nargs="+", required=True, metavar="IMAGES", help="images to look at: files, folders or globs"
@@ -156,9 +183,17 @@ def _parser() -> argparse.ArgumentParser:
         default="maps",
         help="several prompts: mean of maps (default) or of aligned features, or the best match of each query",
     )
+    parser.add_argument(
+        "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
+    )
+    parser.add_argument(
+        "--false-alarms", type=float, default=0.01, help="share of normal images that may be above it (default: 0.01)"
+    )
     parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, for a MetaCAN")
     parser.add_argument("--overlay", action="store_true", help="draw the heat map over the image")
-    parser.add_argument("--own-size", action="store_true", help="maps at each image's own size")
+    parser.add_argument(
+        "--own-size", action="store_true", help="maps at each image's own size; 0 where a MetaCAN's square leaves out"
+    )
     parser.add_argument("--npy", action="store_true", help="also write each map as float32, beside the PNG")
     parser.add_argument(
         "--json", action="store_true", help="also write the score of each: scores.jsonl, then scores.json"
@@ -168,31 +203,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bf16", action="store_true", help="bfloat16 autocast")
     parser.add_argument("--compile", action="store_true", help="torch.compile; minutes once")
     return parser
-
-
-def _read(path: Path) -> Image | Failure:
-    try:
-        return read_image(path)
-    except Failure as failure:
-        return failure
-
-
-def _maps(engine: Engine, images: Sequence[Image], *, own_size: bool) -> Iterator[Predicted | None]:
-    """What is found in each image, or None where that is no number."""
-    if not images:
-        return
-    batch = to_batch(images, engine.size, engine.how)
-    said = engine.compare(batch)
-    maps, own = (said, [None] * len(images)) if isinstance(said, Tensor) else (said[0], said[1].tolist())
-    for image, stretched, found, score in zip(images, batch, maps.float(), own, strict=True):
-        if not found.isfinite().all() or (score is not None and not isfinite(score)):
-            yield None
-        elif own_size:
-            height, width = image.shape[:2]
-            yield Predicted(image, stretch(found[None], (height, width), engine.how)[0, 0].numpy(), score)
-        else:
-            shown = (stretched * 255).round().byte().permute(1, 2, 0).numpy()
-            yield Predicted(shown, found[0].numpy(), score)
 
 
 def _warn_of_prompts_among(queries: Sequence[Path], prompts: Sequence[Path]) -> None:
@@ -207,23 +217,27 @@ def _write_maps(
     results: Iterable[tuple[tuple[Path, Predicted | Failure], Path]],
     lines: Path | None,
     args: argparse.Namespace,
-) -> tuple[dict[str, dict[str, float | str]], dict[str, str]]:
+) -> tuple[dict[str, Line], dict[str, str]]:
     """Write each map where it belongs, and of each query a line to `lines`: scores and failures by query."""
-    scores: dict[str, dict[str, float | str]] = {}
+    scores: dict[str, Line] = {}
     failed: dict[str, str] = {}
     if lines:
         _write(lines, b"")
     for (path, found), output in results:
         if isinstance(found, Failure):
             failed[str(path)] = str(found)
-            line: dict[str, float | str] = {"error": str(found)}
+            line: Line = {"error": str(found)}
         else:
-            _write(output, _png(heat_map(found.map, found.image if args.overlay else None)))
+            score = score_of(found, args.score)
+            line = scores[str(path)] = {"score": score, "map": str(output)}
+            boxes: list[Region] = []
+            if args.threshold:
+                boxes = regions(found.map, args.threshold.pixel)
+                line |= {"anomalous": score > args.threshold.score, "regions": [asdict(box) for box in boxes]}
+            shown = heat_map(found.map, found.image if args.overlay else None)
+            _write(output, _png(boxed(shown, boxes) if args.overlay else shown))
             if args.npy:
                 _write(output.with_suffix(".npy"), _npy(found.map))
-            score = found.score if args.score == "own" else float(image_scores(found.map[None], args.score)[0])
-            assert score is not None, "refused before"
-            line = scores[str(path)] = {"score": score, "map": str(output)}
         if lines:
             with _writing(lines), lines.open("a") as file:
                 file.write(json.dumps({"query": str(path), **line}) + "\n")

@@ -42,6 +42,12 @@ def open_network(path: str | Path, clip_weights: str | Path | None = None) -> Ne
     return MetaUAS.from_checkpoint(path)
 
 
+def is_metacan(path: Path) -> bool:
+    """Whether a file is a checkpoint of MetaCAN, this project's or the released one; it is read for that."""
+    content = read_torch(path) if path.is_file() else {}
+    return METACAN in content or is_released(content)
+
+
 def system_of(network: Network) -> System:
     """Which system a network is of."""
     if isinstance(network, MetaCAN):

@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     made, out = out, args.out / "aitex.partial"  # of an interrupted run nothing stays that looks whole
     shutil.rmtree(out, ignore_errors=True)
     unmasked, anomalous = [], 0
-    strips = _strips(defect)
+    strips, whole = _strips(defect), _strips(normal)
+    for folder, found in ((defect, strips), (normal, whole)):
+        if not found:
+            raise BadRequest(f"{folder}: no strip there; wanted PNGs")
     for strip in track(strips, "strips with a defect", len(strips)):
         mask = _mask_of(strip, masks)
         if mask is None:
@@ -52,13 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 anomalous += 1
                 _write(out / "test" / "defect" / name, tile)
                 _write(out / "ground_truth" / "defect" / name, np.where(of_tile, np.uint8(255), np.uint8(0)))
-    strips = _strips(normal)
     cut: list[Path] = []
-    for strip in track(strips, "strips without", len(strips)):
+    for strip in track(whole, "strips without", len(whole)):
         image = read_image(strip)
         for name, tile, _ in tiles(image, np.zeros(image.shape[:2], np.bool_), f"{strip.parent.name}_{strip.stem}"):
             cut.append(out / "all" / name)
             _write(cut[-1], tile)
+    if not anomalous:
+        raise Failure(f"{defect}: no tile of its strips has a pixel of a mask in {masks}; wanted masks of these strips")
     parts = dict(zip(("train", "test"), quarter(cut), strict=True))
     for part, paths in parts.items():
         (out / part / "good").mkdir(parents=True)

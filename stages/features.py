@@ -30,7 +30,7 @@ def main() -> None:
         write_manifest(OUT, [], form=FEATURES)
         print("features: features.clip is null, so none are kept; what is trained learns from pixels")
         return
-    items = _items(clip, Path(params.features.source), params.seed)
+    items = _items(clip, Path(params.features.source))
     task, jobs = plan_features(params, items, SHELF, PLANS)
     work = partial(extract_shard, task=task)
     manifest = build_shards(OUT, SHELF, jobs, work, params.cluster, "features", FEATURES)
@@ -39,10 +39,10 @@ def main() -> None:
     print(f"features: {kinds} images in {len(manifest.shards)} shards; tasks: {shown}")
 
 
-def _items(clip: Clip, source: Path, seed: int) -> list[Item]:
+def _items(clip: Clip, source: Path) -> list[Item]:
     if clip.layout == "pairs":
         return of_pairs(source, by_kind=clip.tasks == "kinds")
-    return of_benchmark(labelled(clip.layout, source), source, clip.val_share, seed)
+    return of_benchmark(labelled(clip.layout, source), source, clip.val_share)
 
 
 if __name__ == "__main__":

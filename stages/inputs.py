@@ -54,7 +54,7 @@ def main() -> None:
             {"model.weights": weights},
         ),
         "evaluate": (
-            TRAINING_LIBRARIES,
+            (*TRAINING_LIBRARIES, *(CLIP_LIBRARIES if evaluate.clip_weights else ())),
             {
                 "evaluate.lists": evaluate.lists,
                 "evaluate.clip_weights": evaluate.clip_weights,

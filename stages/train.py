@@ -12,9 +12,10 @@ from pipeline.shards import code_digest
 
 def main() -> None:
     """Train, or go on training, the network of params.yaml."""
-    system = load(SystemParams).model.system
+    said = load(SystemParams).model
+    system = said.system
     places = Places(
-        pairs=Path("data/pairs"),
+        shards=Path("data") / said.learns_from,
         runs=Path(".work/trainings"),
         model=Path("models") / system,
         curves=Path("reports/train"),
@@ -25,7 +26,7 @@ def main() -> None:
         train_onenip(load(OneNIPTrainParams), places, code_digest(train_onenip.__module__, NOT_OF_THE_RESULT))
     else:
         code = code_digest(train_metacan.__module__, NOT_OF_THE_RESULT)
-        train_metacan(load(MetaCANTrainParams), Path("data/features"), places, code)
+        train_metacan(load(MetaCANTrainParams), places, code)
 
 
 if __name__ == "__main__":

@@ -259,9 +259,9 @@ BEHIND = {
         model/metauas/loss model/metauas/metadata model/metauas/network model/metauas/published model/pairs/dataset
         model/pairs/views model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals
         model/torchvision_ops model/training/checkpoints model/training/devices model/training/feed model/training/held
-        model/training/learner model/training/loop model/training/metauas model/training/pixel_ap model/training/plan
-        model/training/run model/training/run_state model/training/validate pipeline/__init__ pipeline/shards/format
-        pipeline/spread
+        model/training/learner model/training/loop model/training/metauas model/training/pixel_ap model/training/places
+        model/training/plan model/training/run model/training/run_state model/training/validate pipeline/__init__
+        pipeline/shards/format pipeline/spread
     """,
     "model.training.onenip": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
@@ -269,8 +269,8 @@ BEHIND = {
         model/onenip/learning model/onenip/network model/onenip/published model/onenip/reconstruction
         model/onenip/refiner model/onenip/scoring model/onenip/transformer model/pairs/dataset model/pairs/views
         model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops
-        model/training/checkpoints model/training/devices model/training/feed model/training/held
-        model/training/learner model/training/loop model/training/normals model/training/onenip model/training/pixel_ap
+        model/training/checkpoints model/training/devices model/training/feed model/training/held model/training/learner
+        model/training/loop model/training/normals model/training/onenip model/training/pixel_ap model/training/places
         model/training/plan model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format
         pipeline/spread
     """,
@@ -285,11 +285,9 @@ BEHIND = {
         model/encoders/pip_weights model/encoders/weight_files model/features/episodes model/features/items
         model/metacan/checkpoint model/metacan/comparison model/metacan/detector model/metacan/discriminator
         model/metacan/images model/metacan/meta model/metacan/network model/metacan/recipe model/metacan/text
-        model/metacan/tokens model/metauas/metadata model/pairs/dataset model/scores/blocks model/scores/keys
-        model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
-        model/training/devices model/training/feed model/training/held model/training/learner
-        model/training/loop model/training/metacan model/training/plan model/training/run
-        model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks
+        model/metacan/tokens model/metauas/metadata model/scores/blocks model/scores/keys model/scores/metrics
+        model/scores/totals model/torchvision_ops model/training/checkpoints model/training/metacan
+        model/training/places model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks
         pipeline/shards/features pipeline/shards/format pipeline/shards/writer
     """,
 }

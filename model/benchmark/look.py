@@ -59,8 +59,11 @@ def _check(network: Network, settings: Evaluate) -> None:
         raise BadRequest(
             f"evaluate.image_score = {settings.image_score}, but protocol paper of {system} is {IMAGE_SCORES[system]}"
         )
-    if WINCLIP in settings.variants and not isinstance(network, MetaCAN):
-        raise BadRequest("evaluate.variants: winclip+ is a baseline of MetaCAN's; see best+clip for MetaUAS*+")
+    if not isinstance(network, MetaCAN):
+        if WINCLIP in settings.variants:
+            raise BadRequest("evaluate.variants: winclip+ is a baseline of MetaCAN's; see best+clip for MetaUAS*+")
+        if settings.image_score == "own":
+            raise BadRequest(f"evaluate.image_score = own, but a {system} has no score but of its maps; take max")
     if isinstance(network, MetaCAN):
         _check_metacan(settings)
     elif isinstance(network, OneNIP):

@@ -22,8 +22,9 @@ PUBLISHED: dict[System, str] = {
 SCORES = {
     "max": "",
     "top": "An image's score is the mean of the highest 0.2 % of its smoothed map.",
-    "own": "An image's score is MetaCAN's own (Eq. 8), of `levels` the mean of the three levels', of the others the"
-    " highest pixel. Maps are the mean of the three levels'.",
+    "own": "An image's score is MetaCAN's own (Eq. 8), of `levels` the mean of its three levels', of winclip+ the mean"
+    " of its map's highest place and of the text's, of the others the highest pixel. The maps of metacan and `levels`"
+    " are the mean of the three levels'.",
     "pooled": "An image's score is the highest mean of any 16 x 16 px of its map, as in OneNIP's released code.",
 }
 PRIOR = (
@@ -44,7 +45,8 @@ def notes_on(
     """Notes on a network that is looked at as `settings` say, at `sizes` (H, W), with the `drawn` prompts."""
     names = variant_names(system_of(network))
     shown_sizes = ", ".join(sorted({f"{width} x {height} px" for height, width in sizes}))
-    many = f"{settings.shots} prompts a category (mean of {settings.shots_mean})"
+    how = "compared with all at once" if system_of(network) == "metacan" else f"mean of {settings.shots_mean}"
+    many = f"{settings.shots} prompts a category ({how})"
     shots = "one prompt a category" if settings.shots == 1 else many
     times = "" if len(drawn) == 1 else f"; mean ± sample standard deviation over {len(drawn)} draws"
     protocol = EXACT if settings.protocol == "exact" else PUBLISHED[system_of(network)]

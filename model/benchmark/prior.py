@@ -8,7 +8,7 @@ a query's place is as anomalous as its features are far from the most similar on
 A place takes the harmonic mean of the windows that cover it, as WinCLIP does. The paper says that the prior is "kept
 exactly the same as WinCLIP+", whose scores are averaged, and publishes no code for it: here MetaUAS*+ is the mean of
 both maps, and its image score, as everywhere, the highest pixel. What else is open a report says (`PRIOR` in
-evaluation.py). The windows cost about 500 GFLOP an image: 10 seconds on two CPU cores.
+notes.py). The windows cost about 500 GFLOP an image: 10 seconds on two CPU cores.
 
 WinCLIP+ itself, a baseline of MetaCAN's, scores an image by the mean of the prior's highest place and of what CLIP says
 of the whole image and the texts of a normal and a damaged one, as the few-shot implementation does from which the table
@@ -35,29 +35,34 @@ def visual_prior(clip: VisualPrior) -> Method:
     """The prior as a method, in [0, 1]."""
 
     def look(prompts: Tensor) -> Compare:
-        memory = memory_of(clip(shot) for shot in prompts)
-
-        def compare(queries: Tensor) -> Tensor:
-            *windows, whole = (distance(features, own) / 2 for features, own in zip(clip(queries), memory, strict=True))
-            maps = [spread_windows(one, side) for one, side in zip(windows, WINDOWS, strict=True)]
-            return enlarge(torch.stack([*maps, whole]).mean(dim=0), queries)
-
-        return compare
+        of_places = _places(clip, prompts)
+        return lambda queries: enlarge(of_places(queries), queries)
 
     return look
 
 
+def _places(clip: VisualPrior, prompts: Tensor) -> Compare:
+    """The prior of queries' places, (B, rows, columns)."""
+    memory = memory_of(clip(shot) for shot in prompts)
+
+    def compare(queries: Tensor) -> Tensor:
+        *windows, whole = (distance(features, own) / 2 for features, own in zip(clip(queries), memory, strict=True))
+        maps = [spread_windows(one, side) for one, side in zip(windows, WINDOWS, strict=True)]
+        return torch.stack([*maps, whole]).mean(dim=0)
+
+    return compare
+
+
 def winclip(clip: VisualPrior, text: Tensor) -> Method:
     """WinCLIP+; `text` float32 (2, embedding) is the direction of the normal and of the abnormal prompts."""
-    prior = visual_prior(clip)
 
     def look(prompts: Tensor) -> Compare:
-        compare = prior(prompts)
+        of_places = _places(clip, prompts)
 
         def both(queries: Tensor) -> tuple[Tensor, Tensor]:
-            maps = compare(queries)
+            places = of_places(queries)
             abnormal = (SHARPNESS * F.normalize(clip.whole(queries), dim=1) @ text.T).softmax(dim=1)[:, 1]
-            return maps, (maps.amax(dim=(1, 2)) + abnormal) / 2
+            return enlarge(places, queries), (places.amax(dim=(1, 2)) + abnormal) / 2
 
         return OwnScores(both)
 

@@ -1,7 +1,17 @@
 """Features that CLIP's frozen image tower makes of images, kept in shards, and tasks drawn from them."""
 
-from model.features.episodes import FeatureSet, draw_episode
+from model.features.episodes import FeatureSet, check_tasks, draw_episode, draw_places
 from model.features.extract import extract_shard, plan_features
 from model.features.items import Item, of_benchmark, of_pairs
 
-__all__ = ["FeatureSet", "Item", "draw_episode", "extract_shard", "of_benchmark", "of_pairs", "plan_features"]
+__all__ = [
+    "FeatureSet",
+    "Item",
+    "check_tasks",
+    "draw_episode",
+    "draw_places",
+    "extract_shard",
+    "of_benchmark",
+    "of_pairs",
+    "plan_features",
+]

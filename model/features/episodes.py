@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class FeatureSet:
         where = manifest.where(root)
         self._shards: list[FeaturesShard] = [open_features(where, manifest.key(entry)) for entry in entries]
         attributes = read_attributes(child(where, f"{manifest.key(entries[0])}.zarr"))
-        self.clip_sha256: str | None = attributes["parameters"]["clip_sha256"]
+        self.parameters: dict[str, Any] = attributes["parameters"]  # what all were made with
         groups = [np.array(list(entry.groups))[shard.group] for entry, shard in zip(entries, self._shards, strict=True)]
         self.groups = np.concatenate(groups)
         self.anomalous = np.concatenate([shard.anomalous for shard in self._shards])
@@ -96,15 +97,7 @@ def draw_episode(
     used: set[int] = set()
     drawn: dict[bool, list[int]] = {}
     for anomalous in (True, False):
-        places = images.places(task, anomalous=anomalous)
-        drawn[anomalous] = []
-        for place in places[rng.permutation(len(places))].tolist():
-            if len(drawn[anomalous]) == wanted[anomalous]:
-                break
-            photograph = int(images.image_id[place])
-            if photograph not in used:
-                used.add(photograph)
-                drawn[anomalous].append(place)
+        drawn[anomalous] = draw_places(images, task, rng, anomalous=anomalous, most=wanted[anomalous], used=used)
         if len(drawn[anomalous]) < wanted[anomalous]:
             what = "anomalous" if anomalous else "normal"
             raise BadRequest(
@@ -116,3 +109,48 @@ def draw_episode(
     sets = [bad[:half] + good[shots : shots + half], bad[half:] + good[shots + half :]]
     first, second = ([own[place] for place in rng.permutation(len(own))] for own in sets)
     return Episode(good[:shots], first, second)
+
+
+def draw_places(
+    images: FeatureSet,
+    task: str,
+    rng: np.random.Generator,
+    *,
+    anomalous: bool,
+    most: int,
+    used: set[int] | None = None,
+) -> list[int]:
+    """Draw at most `most` of a task's images of one label, of different photographs.
+
+    Photographs that are `used` are left out; those that are drawn become such.
+    """
+    used = set() if used is None else used
+    places = images.places(task, anomalous=anomalous)
+    drawn: list[int] = []
+    for place in places[rng.permutation(len(places))].tolist():
+        if len(drawn) == most:
+            break
+        photograph = int(images.image_id[place])
+        if photograph not in used:
+            used.add(photograph)
+            drawn.append(place)
+    return drawn
+
+
+def check_tasks(training: FeatureSet, held: FeatureSet) -> None:
+    """Check that what is learned from can be validated: each task has normal and anomalous images held back.
+
+    Raises:
+        BadRequest: a task has none of a label, or is held back and not learned from.
+    """
+    alone = sorted(set(held.tasks) - set(training.tasks))
+    if alone:
+        raise BadRequest(f"train: task {alone[0]} has val images and none to learn from; leave it out, or add images")
+    for task in training.tasks:
+        for anomalous in (False, True):
+            if not len(held.places(task, anomalous=anomalous)):
+                what = "anomalous" if anomalous else "normal"
+                raise BadRequest(
+                    f"train: task {task} has no {what} val image; raise features.clip.val_share, or index.val_share"
+                    " where pairs are learned from, or leave the task out"
+                )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -15,7 +16,7 @@ from torch import Tensor
 from configs.errors import Failure
 from configs.features import FeaturesParams
 from model.encoders import ClipSizes, read_clip
-from model.features.items import Item, tasks_of
+from model.features.items import Item, digest_of, tasks_of
 from model.images import read_image, resize_image
 from model.metacan import image_tokens
 from pipeline.shards import (
@@ -47,6 +48,7 @@ class FeaturesTask:
     plan: Path  # JSON of the items of each split
     source: Path
     weights: Path  # of CLIP
+    clip_sha256: str  # of that file, which a worker's must have
     blocks: tuple[int, ...]
     sizes: ClipSizes
 
@@ -68,11 +70,11 @@ def plan_features(
     by_split = {split: sorted((item for item in items if item.split == split), key=_rank) for split in ("train", "val")}
     content = json.dumps({split: [asdict(item) for item in own] for split, own in by_split.items()})
     plan = plans / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.json"
-    plans.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(plans, ignore_errors=True)  # those of earlier runs
+    plans.mkdir(parents=True)
     plan.write_text(content)
     attributes = {
         "stage": "features",
-        "seed": params.seed,
         "parameters": {"blocks": clip.blocks, "sizes": asdict(sizes), "clip_sha256": file.sha256},
         **made_by(__name__, LIBRARIES),
     }
@@ -84,7 +86,7 @@ def plan_features(
     ranks = {split: [_rank(item) for item in own] for split, own in by_split.items()}
     # Absolute: workers of a cluster started by hand may run in another folder.
     source, weights = (Path(name).absolute() for name in (params.features.source, clip.weights))
-    task = FeaturesTask(shelf.absolute(), plan.absolute(), source, weights, tuple(clip.blocks), sizes)
+    task = FeaturesTask(shelf.absolute(), plan.absolute(), source, weights, file.sha256, tuple(clip.blocks), sizes)
     return task, plan_shards(ranks, clip.images_per_shard, attributes, of_part, clip.store)
 
 
@@ -92,13 +94,14 @@ def extract_shard(job: ShardJob, task: FeaturesTask) -> ShardEntry:
     """Make one shard.
 
     Raises:
-        Failure: an image cannot be read, features are not finite in float16, or this worker runs other code.
+        Failure: an image cannot be read, features are not finite in float16, or this worker runs other code or has
+            another CLIP file.
     """
     refuse_other_code(job.attributes)
     part = job.part
     items = _plan(task.plan)[part.split][part.first : part.stop]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    tower = _tower(task.weights, task.sizes).to(device)
+    tower = _tower(task.weights, task.clip_sha256, task.sizes).to(device)
     made = []
     for start in range(0, len(items), BATCH):
         some = items[start : start + BATCH]
@@ -123,10 +126,13 @@ def _rank(item: Item) -> int:
 def _image(item: Item, task: FeaturesTask) -> Tensor:
     """Float32 (3, side, side) in [0, 1], as CLIP sees it."""
     if isinstance(item.place, str):
-        pixels = read_image(Path(item.place))
+        path = Path(item.place)
+        if digest_of(path) != item.content:
+            raise Failure(f"{path}: changed since it was listed, or another file on this worker; run `dvc repro`")
+        pixels = read_image(path)
     else:
         name, row, side = item.place
-        pixels = np.asarray(_pairs(task.source, name).pair[row, side])
+        pixels = np.asarray(_pairs(task.source, name, item.content).pair[row, side])
     seen = resize_image(pixels, (task.sizes.image_px, task.sizes.image_px), "crop")
     return torch.from_numpy(seen).permute(2, 0, 1)
 
@@ -144,12 +150,20 @@ def _plan(path: Path) -> dict[str, list[Item]]:
 
 
 @lru_cache(maxsize=4)
-def _pairs(source: Path, name: str) -> Any:
+def _pairs(source: Path, name: str, sha256: str) -> Any:
     manifest = read_manifest(source)
     entry = next(entry for entry in manifest.shards if entry.name == name)
+    if entry.sha256 != sha256:
+        raise Failure(f"{source}: {name} changed since it was listed; run `dvc repro`")
     return open_shard(manifest.where(source), manifest.key(entry))
 
 
 @lru_cache(maxsize=1)
-def _tower(weights: Path, sizes: ClipSizes) -> Any:
-    return read_clip(weights, "features", "features.clip.weights").image_tower(sizes)
+def _tower(weights: Path, sha256: str, sizes: ClipSizes) -> Any:
+    file = read_clip(weights, "features", "features.clip.weights")
+    if file.sha256 != sha256:
+        raise Failure(
+            f"{weights}: of sha256 {file.sha256} on this worker, but the job is of {sha256}; put the same file there,"
+            " and run the same command again; what is finished is kept"
+        )
+    return file.image_tower(sizes)

@@ -31,10 +31,11 @@ class Item:
     content: str  # digest of what is there, or of what it lies in
 
 
-def of_benchmark(images: Iterable[tuple[str, Path, bool]], root: Path, val_share: float, seed: int) -> list[Item]:
+def of_benchmark(images: Iterable[tuple[str, Path, bool]], root: Path, val_share: float) -> list[Item]:
     """The items of labelled files (category, path, whether anomalous); of each category and label a share is for val.
 
-    Which ones follows from the seed and their names alone. A file is read once, for its digest.
+    Which ones follows from their names alone: another seed makes no features again. A file is read once here, for its
+    digest.
 
     Raises:
         BadRequest: a category has no anomalous image, or nothing is left to learn from or to validate on.
@@ -43,14 +44,13 @@ def of_benchmark(images: Iterable[tuple[str, Path, bool]], root: Path, val_share
     by_part: dict[tuple[str, bool], list[Item]] = defaultdict(list)
     for group, path, anomalous in track(listed, "features files", len(listed)):
         name = path.absolute().relative_to(root.absolute()).as_posix()
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        content = digest_of(path)
         number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:ID_BYTES])
         by_part[group, anomalous].append(Item("train", group, anomalous, number, name, str(path.absolute()), content))
     found = []
     for group in sorted({group for group, _ in by_part}):
         for anomalous in (False, True):
-            items = sorted(by_part[group, anomalous], key=lambda item: _rank(f"{seed} {item.name}"))
+            items = sorted(by_part[group, anomalous], key=lambda item: _rank(item.name))
             held_back = round(val_share * len(items))
             if not held_back or held_back == len(items):
                 what = "anomalous" if anomalous else "normal"
@@ -73,6 +73,8 @@ def of_pairs(root: Path, *, by_kind: bool) -> list[Item]:
         Failure: what is there is no folder of pairs.
     """
     manifest = read_manifest(root)
+    if not by_kind and set(manifest.groups) == {""}:
+        raise BadRequest(f"{root}: its pairs are of one group, of no name; set features.clip.tasks to kinds")
     where = manifest.where(root)
     found: list[Item] = []
     for entry in manifest.shards:
@@ -92,6 +94,12 @@ def of_pairs(root: Path, *, by_kind: bool) -> list[Item]:
     if not any(item.anomalous for item in found):
         raise BadRequest(f"{root}: none of its pairs is changed; wanted some, so lower synth.unchanged_prob")
     return found
+
+
+def digest_of(path: Path) -> str:
+    """The hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tasks_of(items: Sequence[Item]) -> list[str]:

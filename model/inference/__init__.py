@@ -1,20 +1,31 @@
 """A network, or its ONNX file, with its prompts as one function of queries, and the files of these."""
 
-from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, stretch, to_batch
+from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, read_images
 from model.inference.files import find_images, name_outputs
-from model.inference.onnx_file import own_size, write_onnx
+from model.inference.looking import Map, Predicted, predict, score_of, set_threshold
+from model.inference.onnx_file import Inside, own_size, write_onnx
+from model.inference.threshold import Region, Threshold, in_words, regions
 
 __all__ = [
     "Engine",
+    "Inside",
+    "Map",
+    "Predicted",
+    "Region",
     "Speed",
+    "Threshold",
     "Together",
     "View",
     "find_images",
+    "in_words",
     "name_outputs",
     "open_device",
     "open_engine",
     "own_size",
-    "stretch",
-    "to_batch",
+    "predict",
+    "read_images",
+    "regions",
+    "score_of",
+    "set_threshold",
     "write_onnx",
 ]

@@ -19,7 +19,8 @@ from configs.model import System
 from model.encoders import STRIDES
 from model.fast import for_inference
 from model.images import Stretch, enlarge, fitted, read_image, resize_image, shrink_by
-from model.inference.onnx_file import OUTPUTS, open_onnx, own_size
+from model.inference.onnx_file import OUTPUTS, notes_inside, open_onnx, own_size
+from model.inference.threshold import Threshold
 from model.metacan import MetaCAN
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from model.onenip import OneNIP, neck
@@ -50,7 +51,7 @@ class Speed:
 class View:
     """In which size images are looked at."""
 
-    side: int | None = None  # of a square, in pixels; None: the network's own
+    side: int | tuple[int, int] | None = None  # of a square, or height and width, in pixels; None: the network's own
     keep_aspect: bool = False  # the first prompt's, at the area of that square
     scales: tuple[float, ...] = (1.0,)  # of that size, one after another; the mean of the maps
 
@@ -63,6 +64,7 @@ class Engine:
     size: tuple[int, int]  # height and width in pixels, to which images are stretched
     how: Stretch  # they are; see `model.images`
     score: ImageScore  # of an image, as the paper's code takes it
+    threshold: Threshold | None = None  # that an exported file has inside
 
 
 def to_batch(images: Sequence[Image], size: tuple[int, int], how: Stretch = "corners") -> Tensor:
@@ -238,45 +240,68 @@ def open_engine(
     if not path.is_file():
         raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
     if path.suffix == ".onnx":
-        if speed != Speed():
-            raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
-        opened = open_onnx(path)
-        height, width = opened.get_inputs()[1].shape[2:]
-        if view not in (View(), View(height)):
-            raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
-        system = next(system for system, name in OUTPUTS.items() if name == opened.get_outputs()[0].name)
-        how, size = STRETCH[system], (height, width)
-        return Engine(onnx_compare(path, list(_read(prompts, size, how)), together), size, how, IMAGE_SCORES[system])
-    side = view.side
-    if side is not None and (side < STRIDES[-1] or side % STRIDES[-1]):
-        raise BadRequest(f"--size is {side}; wanted a multiple of {STRIDES[-1]}")
+        return _of_file(path, prompts, view, together, speed)
+    if not prompts:
+        raise BadRequest(f"--prompt: wanted normal images to compare with; {path} has none inside")
+    sides = (view.side, view.side) if isinstance(view.side, int) else view.side
     if not all(0 < scale <= 1 for scale in view.scales):
         raise BadRequest(f"--scales {' '.join(map(str, view.scales))}: wanted shares of the size, above 0 and up to 1")
     open_device(speed.device)
     network = open_network(path, clip_weights)
-    size = (side, side) if side else own_size(network)
+    size = sides or own_size(network)
     if isinstance(network, MetaCAN):
         if size != network.size or view.keep_aspect or view.scales != (1.0,) or together != "maps" or speed.compiled:
             raise BadRequest(
                 f"{path}: a MetaCAN sees {network.size[0]} x {network.size[1]} px and all prompts at once; leave"
                 " --size, --keep-aspect, --scales, --together and --compile out"
             )
-        images = list(_read(prompts, size, STRETCH["metacan"]))
+        images = list(read_images(prompts, size, STRETCH["metacan"]))
         return Engine(metacan_scores(network, images, speed), size, STRETCH["metacan"], IMAGE_SCORES["metacan"])
+    if sides is not None and (min(sides) < STRIDES[-1] or any(side % STRIDES[-1] for side in sides)):
+        raise BadRequest(f"--size is {view.side}; wanted a multiple of {STRIDES[-1]}")
     if isinstance(network, OneNIP):
         if size != network.size or view.keep_aspect or view.scales != (1.0,):
             raise BadRequest(
                 f"{path}: a OneNIP is of one size, here {network.size[0]} x {network.size[1]} px; leave --size,"
                 " --keep-aspect and --scales out"
             )
-        images = list(_read(prompts, size, STRETCH["onenip"]))
+        images = list(read_images(prompts, size, STRETCH["onenip"]))
         compare = onenip_compare(network, images, together, speed)
         return Engine(compare, size, STRETCH["onenip"], IMAGE_SCORES["onenip"])
     if view.keep_aspect:
         height, width = read_image(prompts[0]).shape[:2]
         size = fitted(size, (height, width), STRIDES[-1])
-    compare = torch_compare(network, _read(prompts, size), together, speed, batch_size, view.scales)
+    compare = torch_compare(network, read_images(prompts, size), together, speed, batch_size, view.scales)
     return Engine(compare, size, STRETCH["metauas"], IMAGE_SCORES["metauas"])
+
+
+def _of_file(path: Path, prompts: Sequence[Path], view: View, together: Together, speed: Speed) -> Engine:
+    """The engine of a file of `model.export`."""
+    if speed != Speed():
+        raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
+    opened = open_onnx(path)
+    notes = notes_inside(opened)
+    height, width = opened.get_inputs()[-1].shape[2:]
+    if view not in (View(), View(height)):
+        raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
+    size = (height, width)
+    if notes is None:
+        if not prompts:
+            raise BadRequest(f"--prompt: wanted normal images to compare with; {path} has none inside")
+        system = next(system for system, name in OUTPUTS.items() if name == opened.get_outputs()[0].name)
+        how = STRETCH[system]
+        return Engine(
+            onnx_compare(path, list(read_images(prompts, size, how)), together), size, how, IMAGE_SCORES[system]
+        )
+    if prompts:
+        said = ", ".join(prompt["name"] for prompt in notes["prompts"])
+        raise BadRequest(f"{path}: has its prompts inside ({said}); leave --prompt out, or pass another file")
+    threshold = notes["threshold"] and Threshold(**notes["threshold"])
+
+    def run_file(queries: Tensor) -> Tensor:
+        return torch.from_numpy(opened.run(["map"], {"query": queries.numpy()})[0])
+
+    return Engine(run_file, size, notes["stretch"], notes["image_score"], threshold)
 
 
 def open_device(name: str) -> torch.device:
@@ -315,8 +340,8 @@ def stretch(maps: Tensor, size: tuple[int, int], how: Stretch = "corners") -> Te
     return F.interpolate(maps, size, mode="bilinear", align_corners=how == "corners")
 
 
-def _read(paths: Iterable[Path], size: tuple[int, int], how: Stretch = "corners") -> Iterator[Tensor]:
-    """Images one by one, float32 (3, H, W) in [0, 1] at `size` = (H, W)."""
+def read_images(paths: Iterable[Path], size: tuple[int, int], how: Stretch = "corners") -> Iterator[Tensor]:
+    """Read images one by one, float32 (3, H, W) in [0, 1] at `size` = (H, W)."""
     return (to_batch([read_image(path)], size, how)[0] for path in paths)
 
 

@@ -1,22 +1,30 @@
 """A network as an ONNX file: written, held against the network, and opened."""
 
 import importlib
+import json
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
 from configs.model import System
 from model.encoders import STRIDES
 from model.metacan import MetaCAN
-from model.onenip import OneNIP, relative_map
+from model.metauas import MetaUAS, compare_many
+from model.onenip import OneNIP, neck, relative_map
+from model.scores import POOLED_PX
 from model.systems import Network, system_of
 
 OUTPUTS: dict[System, str] = {"metauas": "probability", "onenip": "map"}
+GIVEN, INSIDE = ["prompt", "query"], ["query"]  # inputs of a file that is given its prompts, and of one that has them
+KNOWN_OUTPUTS = ["map", "score"]  # of the latter
 TOLERANCE = 1e-4  # of a pixel of the map, between the file and the network
 CHECKED_BATCH = 3  # another than was traced, so that a batch fixed by mistake is seen
 
@@ -26,8 +34,40 @@ def own_size(network: Network) -> tuple[int, int]:
     return network.size or (256, 256)
 
 
+@dataclass(frozen=True)
+class Inside:
+    """What a file for one kind of object keeps beside the network."""
+
+    prompts: Tensor  # normal images float32 (K, 3, H, W) in [0, 1], whose maps are averaged
+    notes: Mapping[str, Any]  # what the file says of itself, JSON values by name
+
+
+class _Known(nn.Module):
+    """What a file with its prompts inside computes: maps (B, 1, H, W), and scores (B,) as the system's code does."""
+
+    def __init__(self, network: MetaUAS | OneNIP, prompts: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        with torch.no_grad():
+            levels = [network.encode(prompt.unsqueeze(0)) for prompt in prompts]
+            if isinstance(network, OneNIP):
+                self.shots = [[neck(found, network.grid)] for found in levels]
+            else:
+                self.shots = [list(found)[network.unaligned :] for found in levels]
+
+    def forward(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.network.encode(query)
+        if isinstance(self.network, OneNIP):
+            at_grid, network = (neck(seen, self.network.grid),), self.network
+            found = [network.compare(tuple(shot), at_grid) for shot in self.shots]
+            maps = torch.stack([relative_map(one, network.alpha, network.normaliser) for one in found]).mean(dim=0)
+            return maps, F.avg_pool2d(maps, POOLED_PX, 1).amax(dim=(1, 2, 3))
+        maps = compare_many(self.network, self.shots, seen)
+        return maps, maps.amax(dim=(1, 2, 3))
+
+
 class _Comparison(nn.Module):
-    """What the file computes."""
+    """What a file computes that is given its prompts."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -43,21 +83,23 @@ class _Comparison(nn.Module):
         return self.network.compare(normal, seen).sigmoid()
 
 
-def write_onnx(network: Network, path: Path, size: tuple[int, int], *, shared_prompt: bool = False) -> float:
+def write_onnx(
+    network: Network, path: Path, size: tuple[int, int], *, shared_prompt: bool = False, inside: Inside | None = None
+) -> float:
     """Write `network`, in evaluation mode, for images of `size` = (H, W); the file appears whole or not at all.
+
+    Its inputs are `prompt` and `query`, its output is the map; or, with prompts `inside`, its input is `query` and its
+    outputs are `map` and `score`, and its metadata are the notes.
 
     Returns:
         The largest difference of a pixel between the file, run by onnxruntime, and the network.
 
     Raises:
-        BadRequest: it is a MetaCAN, `size` is not of multiples of 32, or not a OneNIP's own, a OneNIP has no scale, or
+        BadRequest: `size` is not of multiples of 32, or not a OneNIP's own, a OneNIP has no scale, or
             the extra packages are not installed.
         Failure: the file does not compute what the network does.
     """
-    if isinstance(network, MetaCAN):
-        raise BadRequest(
-            "export: a MetaCAN, whose image tower is a file of its own, is not exported; use the checkpoint"
-        )
+    assert not isinstance(network, MetaCAN), "refused before"
     if min(size) < STRIDES[-1] or any(side % STRIDES[-1] for side in size):
         raise BadRequest(f"export: size is {size[0]} x {size[1]}; wanted multiples of {STRIDES[-1]}")
     if isinstance(network, OneNIP):
@@ -69,31 +111,48 @@ def write_onnx(network: Network, path: Path, size: tuple[int, int], *, shared_pr
             )
     _need_onnx()
     batch = torch.export.Dim("batch", min=1)
-    dynamic = {"prompt": None if shared_prompt else {0: batch}, "query": {0: batch}}
     images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about torch; whether the file is right is checked below
-        program = torch.onnx.export(
-            _Comparison(network).eval(),
-            (images[:1] if shared_prompt else images, images.flip(0)),
-            input_names=["prompt", "query"],
-            output_names=[OUTPUTS[system_of(network)]],
-            dynamic_shapes=dynamic,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    program = _traced(network, images, batch, inside, shared_prompt=shared_prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.stem}.partial.onnx")
     program.save(str(aside))
     try:
-        difference = _difference(network, aside, size, shared_prompt=shared_prompt)
+        difference = _difference(network, aside, size, inside, shared_prompt=shared_prompt)
         if not difference <= TOLERANCE:
             raise Failure(f"{path}: its maps differ from the network's by {difference:.1e}; not written")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
     return difference
+
+
+def _traced(
+    network: MetaUAS | OneNIP, images: Tensor, batch: Any, inside: Inside | None, *, shared_prompt: bool
+) -> Any:
+    """The ONNX program of a network, on two images of its size."""
+    if inside is None:
+        module: nn.Module = _Comparison(network)
+        arguments: tuple[Tensor, ...] = (images[:1] if shared_prompt else images, images.flip(0))
+        inputs, outputs = GIVEN, [OUTPUTS[system_of(network)]]
+        dynamic: dict[str, Any] = {"prompt": None if shared_prompt else {0: batch}, "query": {0: batch}}
+    else:
+        module, arguments = _Known(network, inside.prompts), (images,)
+        inputs, outputs, dynamic = INSIDE, KNOWN_OUTPUTS, {"query": {0: batch}}
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about torch; whether the file is right is checked below
+        program = torch.onnx.export(
+            module.eval(),
+            arguments,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    for name, value in (inside.notes if inside else {}).items():
+        program.model.metadata_props[name] = json.dumps(value)
+    return program
 
 
 def open_onnx(path: Path) -> Any:
@@ -107,13 +166,29 @@ def open_onnx(path: Path) -> Any:
         opened = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # its errors share no narrower class
         raise BadRequest(f"{path}: onnxruntime cannot read it ({str(error).splitlines()[0]})") from None
-    if [value.name for value in opened.get_inputs()] != ["prompt", "query"]:
-        raise BadRequest(f"{path}: not a file of python -m model.export; wanted inputs prompt and query")
+    if [value.name for value in opened.get_inputs()] not in (GIVEN, INSIDE):
+        raise BadRequest(
+            f"{path}: not a file of python -m model.export; wanted inputs prompt and query, or query alone"
+        )
     return opened
 
 
-def _difference(network: Network, path: Path, size: tuple[int, int], *, shared_prompt: bool) -> float:
+def notes_inside(opened: Any) -> dict[str, Any] | None:
+    """What a file with its prompts inside says of itself; None of a file that is given its prompts."""
+    if [value.name for value in opened.get_inputs()] == GIVEN:
+        return None
+    return {name: json.loads(value) for name, value in opened.get_modelmeta().custom_metadata_map.items()}
+
+
+def _difference(
+    network: MetaUAS | OneNIP, path: Path, size: tuple[int, int], inside: Inside | None, *, shared_prompt: bool
+) -> float:
     images = torch.rand(CHECKED_BATCH, 3, *size, generator=torch.Generator().manual_seed(1))
+    if inside is not None:
+        with torch.inference_mode():
+            wanted = _Known(network, inside.prompts)(images)
+        outputs = open_onnx(path).run(None, {"query": images.numpy()})
+        return max(float(np.abs(one - own.numpy()).max()) for one, own in zip(outputs, wanted, strict=True))
     prompt, query = images[:1] if shared_prompt else images, images.flip(3)
     with torch.inference_mode():
         expected = _Comparison(network)(prompt, query).numpy()

@@ -1,7 +1,7 @@
 """Anomaly maps and masks in, numbers out; no torch."""
 
 from model.scores.curves import Curves
-from model.scores.image_score import image_scores
+from model.scores.image_score import POOLED_PX, image_scores
 from model.scores.metrics import BLOCK, NAMES, Aupro, Maps, Tally, average_precision, score
 from model.scores.results import ALL, BENCHMARK, MEAN, Row, over_categories, over_prompts, pixel_level
 
@@ -11,6 +11,7 @@ __all__ = [
     "BLOCK",
     "MEAN",
     "NAMES",
+    "POOLED_PX",
     "Aupro",
     "Curves",
     "Maps",

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from configs.errors import Failure
 from model.encoders import read_torch
 from model.metauas import STATE_PREFIX
-from model.training.learner import Learner
 from model.training.run_state import RunState
 
 
@@ -33,7 +32,6 @@ class Learns(Protocol):
         """Whose state is kept, to go on."""
 
 
-AnyLearner = Learner[Any, Any, Any]
 BEST, LAST = "best.ckpt", "last.ckpt"
 
 

@@ -138,6 +138,9 @@ class Learner(ABC, Generic[NetworkT, RecipeT, DrawsT]):
             statistic /= self.devices.count
 
 
+AnyLearner = Learner[Any, Any, Any]
+
+
 def split(pairs: int, most: int | None) -> Iterator[slice]:
     """The rows of a batch in parts of at most `most`; in one if that is None."""
     return (slice(first, first + (most or pairs)) for first in range(0, pairs, most or pairs))

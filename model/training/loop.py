@@ -11,11 +11,11 @@ import torch
 
 from configs.errors import Failure
 from model.pairs import PairDataset
-from model.training.checkpoints import AnyLearner, save_best, save_last
+from model.training.checkpoints import save_best, save_last
 from model.training.display import Display, Pace, describe_epoch
 from model.training.feed import Batch, Feed, to_device
 from model.training.held import Held
-from model.training.learner import Learned
+from model.training.learner import AnyLearner, Learned
 from model.training.live_curves import add_point, write_curves
 from model.training.run_state import RunState, best_epoch
 from model.training.runs import Run

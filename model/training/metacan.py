@@ -4,10 +4,10 @@ Nothing but the detector learns, and what it learns from was computed before: a 
 a task draws in a step follows from seed, step and task alone, so a killed run goes on to the same weights.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import mean
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ import torch
 from configs.errors import Failure
 from configs.train import MetaCANTrain, MetaCANTrainParams
 from model.encoders import ClipSizes
-from model.features import FeatureSet, draw_episode
+from model.features import FeatureSet, check_tasks, draw_episode, draw_places
 from model.kept_memory import keep_freed_memory
 from model.metacan import CHECKPOINT, CHECKPOINT_VERSION, MetaCAN, Recipe, Task, focal_loss, outer_step
 from model.scores import score
 from model.training.checkpoints import restore, save_best, save_last
 from model.training.live_curves import add_point, write_curves
-from model.training.run import Places, count_parameters
+from model.training.places import Places, count_parameters
 from model.training.run_state import LAST_EPOCH, RunState, best_epoch
 from model.training.runs import Run, open_run, settings_of, versions
 from model.training.score_sheet import Scored, write_scores
@@ -31,6 +31,7 @@ from pipeline.shards import fingerprint
 SELECT_BY = {"val_loss": "val/loss", "val_i_auroc": "val/i_auroc", "last": LAST_EPOCH}
 FOR_VALIDATION = 0  # in place of a step in the keys of draws; training counts from 1
 AT_ONCE = 32  # images compared together in validation
+MOST_HELD = 64  # of a task's held-back images of each label
 
 
 class MetaLearner:
@@ -70,8 +71,7 @@ class MetaLearner:
         Raises:
             BadRequest: a task has too few images.
         """
-        tasks = [self._on_device(self._drawn(images, number, step)) for number in range(len(images.tasks))]
-        return outer_step(self.network, tasks, self.optimizer, self._outer)
+        return outer_step(self.network, _Drawn(self, images, step), self.optimizer, self._outer)
 
     @torch.inference_mode()
     def validate(self, training: FeatureSet, held: FeatureSet) -> tuple[dict[str, float], list[Scored]]:
@@ -83,9 +83,14 @@ class MetaLearner:
         losses, aurocs, precisions = [], [], []
         for number, name in enumerate(training.tasks):
             rng = np.random.default_rng([self.seed, FOR_VALIDATION, number])
-            normal = training.places(name, anomalous=False)
-            references = training.read(rng.permutation(normal)[: self.recipe.shots].tolist()).to(self.device)
-            places = sorted(place for label in (False, True) for place in held.places(name, anomalous=label))
+            references = training.read(draw_places(training, name, rng, anomalous=False, most=self.recipe.shots)).to(
+                self.device
+            )
+            places = [
+                place
+                for label in (False, True)
+                for place in sorted(draw_places(held, name, rng, anomalous=label, most=MOST_HELD))
+            ]
             parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]
             scores = torch.cat([network.compare(references, held.read(part).to(self.device)).score for part in parts])
             labels = held.labels(places)
@@ -97,30 +102,53 @@ class MetaLearner:
             found.append(Scored(name, values, truth))
         return {"val/loss": mean(losses), "val/i_auroc": mean(aurocs), "val/i_ap": mean(precisions)}, found
 
-    def _drawn(self, images: FeatureSet, number: int, step: int) -> Task:
+    def task(self, images: FeatureSet, number: int, step: int) -> Task:
+        """What outer step `step` learns from of a task, on the device."""
         recipe, rng = self.recipe, np.random.default_rng([self.seed, step, number])
         sizes = {"shots": recipe.shots, "support": recipe.support, "query": recipe.query}
-        return images.task(draw_episode(images, images.tasks[number], rng, **sizes))
-
-    def _on_device(self, task: Task) -> Task:
-        return Task(*(part.to(self.device) for part in task))
+        drawn = images.task(draw_episode(images, images.tasks[number], rng, **sizes))
+        return Task(*(part.to(self.device) for part in drawn))
 
 
-def train_metacan(params: MetaCANTrainParams, features: Path, places: Places, code: str) -> None:
-    """Train a MetaCAN on the features in a folder; `places.pairs` is not looked at.
+class _Drawn(Sequence[Task]):
+    """The tasks of an outer step, each read when it is asked for: of 15 at the size of CLIP's one takes 0.1 GB."""
+
+    def __init__(self, learner: MetaLearner, images: FeatureSet, step: int) -> None:
+        self._learner = learner
+        self._images = images
+        self._step = step
+
+    def __len__(self) -> int:
+        return len(self._images.tasks)
+
+    @overload
+    def __getitem__(self, number: int) -> Task: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Task]: ...
+    def __getitem__(self, number: int | slice) -> Task | Sequence[Task]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._learner.task(self._images, number, self._step)
+
+
+def train_metacan(params: MetaCANTrainParams, places: Places, code: str) -> None:
+    """Train a MetaCAN on the features in a folder of shards.
 
     Where `places.runs` holds a run of the same settings it goes on after that run's last checkpoint, to the same
     weights as if it had never stopped; a finished one is left as it is. `code` is the digest of the code that trains.
 
     Raises:
-        BadRequest: a task has too few images, or the CLIP file is missing or does not fit.
-        Failure: there are no features of a split, or of another CLIP; the loss is not finite; or a checkpoint finds no
-            room.
+        BadRequest: a task has too few images, or none held back, or the CLIP file is missing or does not fit.
+        Failure: there are no features of a split, or other ones than the parameters say; the loss is not finite; or a
+            checkpoint finds no room.
     """
     recipe, clip = params.train, params.clip
     if recipe.keep_memory:
         keep_freed_memory()
-    training, held = FeatureSet(features, "train"), FeatureSet(features, "val")
+    training, held = FeatureSet(places.shards, "train"), FeatureSet(places.shards, "val")
+    check_tasks(training, held)
     steps = recipe.epochs * recipe.steps_per_epoch
     settings = settings_of(params, training.digest, code)
     run = open_run(places.runs, settings, lambda state: not state.batch and state.step < steps)
@@ -130,10 +158,11 @@ def train_metacan(params: MetaCANTrainParams, features: Path, places: Places, co
     network = MetaCAN.from_clip(
         clip.weights, blocks=clip.blocks, terms=params.model.terms, hidden=params.model.hidden, sizes=sizes
     )
-    if network.arguments["clip_sha256"] != training.clip_sha256:
+    made_with = {"blocks": clip.blocks, "sizes": asdict(sizes), "clip_sha256": network.arguments["clip_sha256"]}
+    if training.parameters != made_with:
         raise Failure(
-            f"train: the features in {features} were made with CLIP of sha256 {training.clip_sha256}, but"
-            f" {clip.weights} has {network.arguments['clip_sha256']}; run `dvc repro features`"
+            f"train: the features in {places.shards} were made with {training.parameters}, but params.yaml says"
+            f" {made_with}; run `dvc repro features`"
         )
     learner = MetaLearner(network.to("cuda" if torch.cuda.is_available() else "cpu"), recipe, params.seed)
     if state.step:

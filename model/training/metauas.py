@@ -15,7 +15,8 @@ from model.training.devices import Devices, on_devices
 from model.training.feed import Batch
 from model.training.held import Held
 from model.training.learner import Learned, Learner, split
-from model.training.run import Places, run_on
+from model.training.places import Places
+from model.training.run import run_on
 from model.training.sheets import write_augmented, write_predictions
 from model.training.validate import VALIDATION_EPOCH, attention, false_positives, validate
 from pipeline.spread import spread

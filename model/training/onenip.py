@@ -33,7 +33,8 @@ from model.training.held import Held
 from model.training.learner import Learned, Learner, split
 from model.training.normals import Normals, features_of
 from model.training.pixel_ap import Thinned, pixel_aps, thinned
-from model.training.run import Places, run_on
+from model.training.places import Places
+from model.training.run import run_on
 from model.training.sheets import write_augmented, write_predictions
 from pipeline.spread import spread
 

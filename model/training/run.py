@@ -1,22 +1,21 @@
 """Training from pair shards to checkpoints: repeatable by seed, and resumed where it was killed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
 
 from configs.train import AnyTrainParams, OneNIPTrainParams, TrainParams
 from model.kept_memory import keep_freed_memory
 from model.pairs import PairDataset
-from model.training.checkpoints import AnyLearner, restore
+from model.training.checkpoints import restore
 from model.training.devices import Devices
 from model.training.feed import Feed
+from model.training.learner import AnyLearner
 from model.training.loop import Loop
+from model.training.places import Places, count_parameters
 from model.training.run_state import RunState
 from model.training.runs import Run, open_run, settings_of, versions
 from pipeline.shards import fingerprint
@@ -38,16 +37,6 @@ NOT_OF_THE_RESULT = (
 )
 
 
-@dataclass(frozen=True)
-class Places:
-    """The folders that a training reads and writes."""
-
-    pairs: Path  # the shards
-    runs: Path  # all runs, each in a folder of its own
-    model: Path  # where this run's checkpoints are shown
-    curves: Path  # DVCLive's tables, and this run's pictures
-
-
 def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner[ParamsT], devices: Devices) -> None:
     """Train as `params` say, as one of several devices.
 
@@ -63,7 +52,7 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
     recipe = params.train
     if recipe.keep_memory:
         keep_freed_memory()
-    training, validation = PairDataset(places.pairs, "train"), PairDataset(places.pairs, "val")
+    training, validation = PairDataset(places.shards, "train"), PairDataset(places.shards, "val")
     feed = Feed(
         training,
         recipe.batch_size,
@@ -110,13 +99,6 @@ def count_steps(sizes: Sequence[int], epochs: int, max_pairs: int | None) -> int
     whole, left = divmod(max_pairs, sum(sizes))
     rest = int(np.searchsorted(np.cumsum(sizes), left)) + 1 if left else 0
     return min(epochs * len(sizes), whole * len(sizes) + rest)
-
-
-def count_parameters(network: nn.Module) -> str:
-    """How many parameters there are and how many learn, in words."""
-    everything = sum(parameter.numel() for parameter in network.parameters())
-    learnable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    return f"{everything:,} parameters, {learnable:,} learn"
 
 
 def _facts(params: AnyTrainParams, training: PairDataset, learner: AnyLearner, run: Run) -> dict[str, Any]:

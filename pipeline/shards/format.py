@@ -173,6 +173,8 @@ def open_shard(where: Where, name: str) -> Shard:
             arrays = dict(group.arrays())
     except (OSError, ValueError, KeyError) as error:
         raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+    if group.attrs.get("format") == FEATURES:
+        raise BadRequest(f"{path}: features of images, not pairs; wanted a folder such as data/pairs")
     found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
     wanted = PAIRS, PAIRS_VERSION, sorted(ARRAYS)
     if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):

@@ -4,11 +4,13 @@ import pytest
 import yaml
 
 from configs.errors import BadRequest
-from configs.everything import Everything, OneNIPEverything, load_everything
+from configs.everything import Everything, MetaCANEverything, OneNIPEverything, load_everything
 from tests.conftest import ROOT
 
+KINDS = [("demo", Everything), ("onenip_multiclass", OneNIPEverything), ("metacan_mvtec", MetaCANEverything)]
 
-@pytest.mark.parametrize(("name", "kind"), [("demo", Everything), ("onenip_multiclass", OneNIPEverything)])
+
+@pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_the_system_says_how_the_rest_is_read(name, kind):
     assert type(load_everything(ROOT / "configs" / f"{name}.yaml")) is kind
 
@@ -40,3 +42,58 @@ def test_its_own_size_may_be_said_again(tmp_path):
     values["evaluate"]["size_px"] = [values["size_px"]] * 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
     assert load_everything(tmp_path / "params.yaml").model.system == "onenip"
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "said"),
+    [
+        ("evaluate", {"size_px": 256}, "set evaluate.size_px to null"),
+        ("evaluate", {"shots_mean": "features"}, "shots_mean to maps"),
+        ("evaluate", {"variants": ["one", "best"]}, r"variants to \[one\] or \[one, winclip\+\]"),
+        ("evaluate", {"protocol": "paper", "image_score": "max"}, "set evaluate.image_score to own"),
+        (
+            "evaluate",
+            {"clip_weights": None},
+            r"evaluate.clip_weights is None, features.clip.weights \S+; make them one",
+        ),
+        ("evaluate", {"root": "../mvtec_ad/"}, "its test images, defects and all, are learned from"),
+        ("features", {"clip": None}, "MetaCAN learns from features, but features.clip is null"),
+        ("model", {"terms": ["low", "mid"]}, "without the term text nothing learns"),
+        ("model", {"terms": ["text", "text"]}, "wanted each once"),
+        ("model", {"learns_from": "pairs"}, "model.learns_from = 'pairs'"),
+        ("train", {"support": 5}, "train.support = 5"),
+    ],
+)
+def test_what_metacan_cannot_do_is_one_line(tmp_path, section, changes, said):
+    values = yaml.safe_load((ROOT / "configs" / "metacan_mvtec.yaml").read_text())
+    values[section] |= changes
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BadRequest, match=said) as raised:
+        load_everything(tmp_path / "params.yaml")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"blocks": [12, 7, 1]}, r"blocks are \[12, 7, 1\]; wanted three of 1 to 12, ascending"),
+        ({"blocks": [1, 7, 13]}, "wanted three of 1 to 12"),
+        ({"tasks": "kinds"}, "layout mvtec has categories and no kinds of change; set tasks to groups"),
+    ],
+)
+def test_features_that_cannot_be_are_refused_before_they_are_made(tmp_path, changes, said):
+    values = yaml.safe_load((ROOT / "configs" / "metacan_mvtec.yaml").read_text())
+    values["features"]["clip"] |= changes
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BadRequest, match=said):
+        load_everything(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("changes", [{"variants": ["one", "winclip+"]}, {"image_score": "own"}])
+@pytest.mark.parametrize("name", ["demo", "onenip_multiclass"])
+def test_what_is_metacan_s_alone_is_refused_elsewhere(tmp_path, name, changes):
+    values = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    values["evaluate"] |= changes
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BadRequest, match="winclip\\+ and image_score own are MetaCAN's"):
+        load_everything(tmp_path / "params.yaml")

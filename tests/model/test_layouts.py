@@ -367,6 +367,20 @@ def test_headct_has_the_counts_of_metacan_s_paper(tmp_path):
     assert {path.name for path in category.normals} <= {f"{number:03}.png" for number in range(100, 200)}
 
 
+def test_mnist_and_aitex_have_the_counts_of_metacan_s_paper(tmp_path):
+    each = {"train": {0: 5923, 2: 5958, 4: 5842, 6: 5918, 8: 5851}}
+    each["test"] = {0: 980, 1: 1135, 2: 1032, 3: 1010, 4: 982, 5: 892, 6: 958, 7: 1028, 8: 974, 9: 1009}
+    for part, digits in each.items():
+        for digit in range(10):
+            (tmp_path / part / str(digit)).mkdir(parents=True)
+            for number in range(digits.get(digit, 1)):
+                (tmp_path / part / str(digit) / f"{number}.png").touch()
+    (category,) = read_benchmark("mnist", tmp_path)
+    assert counts(category) == (29492, 4926, 5074)
+    tiles = [tmp_path / str(number) for number in range(141 * 16)]  # strips of 4096 px
+    assert [len(part) for part in quarter(tiles)] == [1692, 564]
+
+
 def test_mnist_s_even_digits_are_normal_and_its_own_split_stays(tmp_path):
     for part, each in (("train", 3), ("test", 2)):
         touch(tmp_path, (f"{part}/{digit}/{number}.png" for digit in range(10) for number in range(each)))

@@ -12,10 +12,11 @@ from configs.errors import BadRequest, Failure
 from model.images import read_image, resize_image
 from model.inference.engine import Engine, to_batch
 from model.inference.onnx_file import write_onnx
+from model.inference.threshold import Region
 from model.metacan import MetaCAN
 from model.metauas.few_shot import compare_many
 from model.metauas.network import MetaUAS
-from model.predict import heat_map, main
+from model.predict import boxed, heat_map, main
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
 from tests.model.clip_file import save_clip
@@ -297,5 +298,63 @@ def test_a_metacan_scores_by_itself_and_lays_its_map_on_the_middle(tmp_path):
     assert not shown[:, :15].any()
     assert not shown[:, 75:].any()
     assert shown[:, 15:75].all()
-    with pytest.raises(BadRequest, match="a MetaCAN sees 48 x 48 px and all prompts at once"):
-        main([*look, "--size", "64"])
+    for size in ("64", "240"):
+        with pytest.raises(BadRequest, match="a MetaCAN sees 48 x 48 px and all prompts at once"):
+            main([*look, "--size", size])
+
+
+@pytest.fixture
+def normals(folder):
+    rng = np.random.default_rng([1])
+    for number in range(20):
+        write_noise(folder / "good" / f"{number:02}.png", (32, 64), rng)
+    return folder / "good"
+
+
+def write_noise(path, shape, rng):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), rng.integers(100, 120, (*shape, 3), np.uint8))
+
+
+def test_normal_images_set_a_threshold_and_each_query_is_decided(folder, normals, capsys):
+    look = ["--checkpoint", str(folder / "best.ckpt"), "--prompt", str(normals / "00.png"), "--normals", str(normals)]
+    look += ["--false-alarms", "0.1", "--out", str(folder / "out"), "--json", "--npy", "--overlay"]
+    assert main([*look, "--query", str(folder / "query" / "*" / "*")]) == 0
+    said = json.loads((folder / "out" / "scores.json").read_text())
+    threshold = said["threshold"]
+    assert threshold["normals"] == 19  # the prompt is none of them
+    assert threshold["vouched"] <= 0.1
+    shown = capsys.readouterr().out
+    assert "at most 10.0% of normal images are above it, by 19 of them\n" in shown
+    assert f"{sum(line['anomalous'] for line in said['queries'].values())} of 3 queries are anomalous" in shown
+    for line in said["queries"].values():
+        found = np.load(Path(line["map"]).with_suffix(".npy"))
+        assert line["score"] == pytest.approx(float(found.max()))
+        assert line["anomalous"] == (line["score"] > threshold["score"])
+        assert sum(region["area_px"] for region in line["regions"]) == (found > threshold["pixel"]).sum()
+    assert main([*look, "--query", *map(str, sorted(normals.iterdir())[1:])]) == 0
+    again = json.loads((folder / "out" / "scores.json").read_text())["queries"]
+    assert sum(line["anomalous"] for line in again.values()) <= 1
+
+
+def test_too_few_normal_images_are_told_with_what_they_can_vouch_for(folder, normals, capsys):
+    look = ["--checkpoint", str(folder / "best.ckpt"), "--prompt", str(normals / "00.png")]
+    look += ["--query", str(folder / "query" / "good" / "0.png"), "--out", str(folder / "heat.png")]
+    assert main([*look, "--normals", str(normals)]) == 0
+    shown = capsys.readouterr().out
+    assert "at most 5.0% of normal images are above it, by 19 of them, too few for less" in shown
+    assert shown.rstrip().endswith(("normal", "anomalous"))
+    with pytest.raises(BadRequest, match="1 normal images; wanted 2 or more that are no prompts"):
+        main([*look, "--normals", str(normals / "00.png"), str(normals / "01.png")])
+    (normals / "05.png").write_bytes(b"no image")
+    with pytest.raises(Failure, match=r"--normals: .*05.png: not an image .* all must be read to set a threshold"):
+        main([*look, "--normals", str(normals)])
+
+
+def test_frames_lie_around_their_regions():
+    image = np.zeros((64, 64, 3), np.uint8)
+    drawn = boxed(image, [Region(10, 20, 5, 4, 20, 1.0)])
+    assert not drawn[20:24, 10:15].any()
+    assert (drawn[19, 9:16] == (0, 255, 255)).all()
+    assert (drawn[24, 9:16] == (0, 255, 255)).all()
+    assert not image.any()

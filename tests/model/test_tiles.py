@@ -52,6 +52,18 @@ def test_strips_become_a_benchmark_in_mvtec_layout(aitex, capsys):
     assert cv2.imread(str(category.normals[0])).shape == (256, 256, 3)
 
 
+def test_without_strips_or_masks_nothing_is_made(aitex):
+    for path in (aitex / "Mask_images").iterdir():
+        path.unlink()
+    with pytest.raises(Failure, match="no tile of its strips has a pixel of a mask"):
+        main(["--root", str(aitex), "--out", str(aitex / "out")])
+    assert not (aitex / "out" / "aitex").exists()
+    for path in (aitex / "NODefect_images").rglob("*.png"):
+        path.unlink()
+    with pytest.raises(BadRequest, match="NODefect_images: no strip there; wanted PNGs"):
+        main(["--root", str(aitex), "--out", str(aitex / "out")])
+
+
 def test_what_is_there_is_not_written_over_and_what_is_missing_is_told(aitex):
     (aitex / "out" / "aitex").mkdir(parents=True)
     with pytest.raises(BadRequest, match="aitex is there already"):

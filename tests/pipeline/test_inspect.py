@@ -7,6 +7,7 @@ import pytest
 
 from configs.errors import BadRequest, Failure
 from pipeline.inspect import describe, main
+from pipeline.shards import NewImage, write_features
 from pipeline.shards.format import open_shard, shard_path
 from pipeline.shards.writer import Form, NewPair, write_shard
 
@@ -58,6 +59,14 @@ def test_an_unknown_name_lists_what_there_is(workspace):
         main(["shard_0099", "--root", str(workspace.pairs)])
 
     assert raised.value.status == 2
+
+
+def test_a_folder_of_features_is_told_from_one_of_pairs(tmp_path):
+    image = NewImage(anomalous=False, group="nut", image_id=1, name="nut/0.png")
+    said = {"split": "train", "fingerprint": "f"}
+    write_features(tmp_path, "shard_0000", ["nut"], [image], np.zeros((1, 3, 4, 8), np.float16), said)
+    with pytest.raises(BadRequest, match="features of images, not pairs; wanted a folder such as data/pairs"):
+        main(["shard_0000", "--root", str(tmp_path)])
 
 
 def test_a_sheet_that_cannot_be_written_is_said_in_one_line(workspace, tmp_path):

@@ -10,7 +10,10 @@ import torch.nn.functional as F
 from configs.errors import BadRequest
 from model.benchmark import Evaluation
 from model.benchmark.baselines import clip_baselines
-from model.benchmark.methods import OwnScores, averaged, look_at, network_method
+from model.benchmark.cost import REPETITIONS, measure_cost
+from model.benchmark.methods import Once, OwnScores, averaged, look_at, network_method
+from model.benchmark.prior import _places
+from model.encoders import VisualPrior
 from model.encoders.clip import normalised
 from model.metacan import MetaCAN
 from model.metacan.text import ABNORMAL_STATES, NORMAL_STATES, prompts
@@ -97,8 +100,23 @@ def test_winclip_stands_beside_it_with_the_category_s_name_in_its_texts(tmp_path
             for states in (NORMAL_STATES, ABNORMAL_STATES)
         ]
         seen = whole.encode_image(normalised(queries), normalize=True)
-    text = (100 * seen @ torch.stack(texts).T).softmax(dim=1)[:, 1].numpy()
-    np.testing.assert_allclose(scores, (maps.max(axis=(1, 2)) + text) / 2, atol=1e-5)
+        text = (100 * seen @ torch.stack(texts).T).softmax(dim=1)[:, 1].numpy()
+        places = _places(VisualPrior(network.tower), shots.unsqueeze(1))(queries)  # 3 x 3, not yet enlarged
+    np.testing.assert_allclose(scores, (places.amax(dim=(1, 2)).numpy() + text) / 2, atol=1e-5)
+    assert maps.shape == (3, SMALL.image_px, SMALL.image_px)
+
+
+def test_own_scores_are_refused_where_there_are_none(tmp_path):
+    make_category(tmp_path / "nut")
+    with pytest.raises(BadRequest, match="a metauas has no score but of its maps; take max"):
+        Evaluation(Network(), settings(tmp_path, image_score="own"), 0, CPU)
+
+
+def test_each_timed_batch_is_encoded():
+    network, seen = tiny().eval(), []
+    encode = Once(lambda batch: seen.append(len(batch)) or network.encode(batch))
+    measure_cost("metacan", network_method(network, encode), [network], network.size, 2, CPU)
+    assert seen == [1] + [2] * (1 + REPETITIONS)
 
 
 def test_winclip_is_no_baseline_of_the_other_systems(tmp_path):

@@ -1,3 +1,4 @@
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest, Failure
-from model.features.episodes import FeatureSet, draw_episode
+from model.features.episodes import FeatureSet, check_tasks, draw_episode
 from model.features.items import EVERY_TASK
 from pipeline.shards import open_features
 from tests.model.clip_file import SMALL
@@ -76,6 +77,20 @@ def test_what_is_read_is_what_was_stored_across_shards(root, images):
     task = images.task(SimpleNamespace(references=[0, 1], support=[2, 7], query=[3, 8]))
     assert task.support.shape == (2, 3, SMALL.patches, SMALL.width)
     assert task.support_labels.tolist() == [0, 1]
+
+
+def test_each_task_must_have_both_labels_held_back(root, images):
+    held = FeatureSet(root, "val")
+    check_tasks(images, held)
+    for label, what in ((False, "normal"), (True, "anomalous")):
+        lacking = copy.copy(held)
+        lacking.anomalous = np.where(held.groups == "screw", not label, held.anomalous)
+        with pytest.raises(BadRequest, match=f"train: task screw has no {what} val image; raise"):
+            check_tasks(images, lacking)
+    more = copy.copy(held)
+    more.tasks = [*held.tasks, "nut"]
+    with pytest.raises(BadRequest, match="task nut has val images and none to learn from"):
+        check_tasks(images, more)
 
 
 def test_an_empty_split_is_told(tmp_path):

@@ -1,6 +1,7 @@
 import json
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +9,13 @@ import torch
 
 from configs.errors import BadRequest, Failure
 from configs.features import FeaturesParams
-from model.features.extract import extract_shard, plan_features
+from model.features.episodes import FeatureSet
+from model.features.extract import _tower, extract_shard, plan_features
 from model.features.items import of_benchmark, of_pairs
 from model.images import read_image, resize_image
 from model.layouts import labelled
 from model.metacan import MetaCAN
-from pipeline.shards import is_intact, open_features, shelf_name
+from pipeline.shards import FEATURES, is_intact, open_features, shelf_name, write_manifest
 from tests.model.clip_file import SMALL, save_clip
 from tests.model.tiny_benchmark import make_category
 from tests.model.tiny_pairs import write_square_shards
@@ -47,7 +49,7 @@ def params(clip, source, **changes):
 def made(tmp_path_factory, clip):
     root = tmp_path_factory.mktemp("made")
     make_category(root / "nuts" / "nut", normals=5, good=3, bad=8)
-    items = of_benchmark(labelled("mvtec", root / "nuts"), root / "nuts", 0.25, 0)
+    items = of_benchmark(labelled("mvtec", root / "nuts"), root / "nuts", 0.25)
     task, jobs = plan_features(params(clip, root / "nuts"), items, root / "shelf", root / "plans")
     return items, task, jobs, [extract_shard(job, task) for job in jobs]
 
@@ -88,6 +90,38 @@ def test_every_image_is_kept_once_in_shards_that_prove_themselves(made):
         assert not is_intact(path, entry)
 
 
+def test_a_worker_with_another_clip_file_or_another_image_says_so(tmp_path):
+    clip = save_clip(tmp_path / "clip.pt")
+    make_category(tmp_path / "set" / "nut")
+    items = of_benchmark(labelled("mvtec", tmp_path / "set"), tmp_path / "set", 0.25)
+    task, jobs = plan_features(params(clip, tmp_path / "set"), items, tmp_path / "shelf", tmp_path / "plans")
+    extract_shard(jobs[0], task)
+    save_clip(clip, seed=1)
+    _tower.cache_clear()  # as another worker
+    with pytest.raises(
+        Failure, match=r"clip.pt: of sha256 \w+ on this worker, but the job is of \w+; put the same file"
+    ):
+        extract_shard(jobs[0], task)
+    task, jobs = plan_features(params(clip, tmp_path / "set"), items, tmp_path / "shelf", tmp_path / "plans")
+    extract_shard(jobs[0], task)  # another file is another tower, in a worker that stood since before, too
+    Path(items[1].place).write_bytes(b"")
+    with pytest.raises(Failure, match=r"png: changed since it was listed, or another file on this worker"):
+        [extract_shard(job, task) for job in jobs]
+
+
+def test_shards_go_to_a_store_and_are_read_from_there(tmp_path, clip):
+    make_category(tmp_path / "set" / "nut", bad=8)
+    items = of_benchmark(labelled("mvtec", tmp_path / "set"), tmp_path / "set", 0.25)
+    wanted = params(clip, tmp_path / "set", store=f"file://{tmp_path}/store")
+    task, jobs = plan_features(wanted, items, tmp_path / "shelf", tmp_path / "plans")
+    entries = [extract_shard(job, task) for job in jobs]
+    write_manifest(tmp_path, entries, f"file://{tmp_path}/store", form=FEATURES)
+    assert not list((tmp_path / "shelf").glob("*.zarr"))
+    images = FeatureSet(tmp_path, "train")
+    assert len(images) == sum(item.split == "train" for item in items)
+    assert images.read([0, len(images) - 1]).isfinite().all()
+
+
 def test_another_image_changes_no_shard_but_its_own(made, clip):
     items, task, jobs, _ = made
     fewer = items[1:]
@@ -112,7 +146,7 @@ def test_features_beyond_float16_name_their_image(tmp_path):
     state["visual.transformer.resblocks.0.mlp.c_proj.weight"] *= 1e8
     torch.save(state, path)
     make_category(tmp_path / "nut")
-    items = of_benchmark(labelled("mvtec", tmp_path / "nut"), tmp_path, 0.25, 0)
+    items = of_benchmark(labelled("mvtec", tmp_path / "nut"), tmp_path, 0.25)
     task, jobs = plan_features(params(path, tmp_path), items, tmp_path / "shelf", tmp_path / "plans")
     with pytest.raises(Failure, match=r"features: those of nut/\S+png are not finite in float16"):
         extract_shard(jobs[0], task)

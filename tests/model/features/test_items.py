@@ -27,10 +27,10 @@ def test_all_normal_images_are_normal_and_all_others_anomalous(folder):
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 99), share=st.floats(0.2, 0.7))
-def test_of_each_category_and_label_a_share_is_held_back_and_none_is_lost(folder, seed, share):
+@given(share=st.floats(0.2, 0.7))
+def test_of_each_category_and_label_a_share_is_held_back_and_none_is_lost(folder, share):
     listed = labelled("mvtec", folder)
-    items = of_benchmark(listed, folder, share, seed)
+    items = of_benchmark(listed, folder, share)
     assert sorted(item.name for item in items) == sorted(path.relative_to(folder).as_posix() for _, path, _ in listed)
     assert len({item.image_id for item in items}) == len(items)
     for group in tasks_of(items):
@@ -39,21 +39,18 @@ def test_of_each_category_and_label_a_share_is_held_back_and_none_is_lost(folder
             assert sum(item.split == "val" for item in own) == round(share * count)
 
 
-def test_who_is_held_back_follows_from_names_and_seed_alone(folder):
+def test_who_is_held_back_follows_from_names_alone(folder):
     listed = labelled("mvtec", folder)
-    items = of_benchmark(listed, folder, 0.25, 3)
-    assert sorted(of_benchmark(listed[::-1], folder, 0.25, 3), key=str) == sorted(items, key=str)
-    alone = of_benchmark([one for one in listed if one[0] == "nut"], folder, 0.25, 3)
+    items = of_benchmark(listed, folder, 0.25)
+    assert sorted(of_benchmark(listed[::-1], folder, 0.25), key=str) == sorted(items, key=str)
+    alone = of_benchmark([one for one in listed if one[0] == "nut"], folder, 0.25)
     assert sorted(alone, key=str) == sorted((item for item in items if item.group == "nut"), key=str)
-    assert {item.name for item in items if item.split == "val"} != {
-        item.name for item in of_benchmark(listed, folder, 0.25, 4) if item.split == "val"
-    }
 
 
 @pytest.mark.parametrize(("share", "what"), [(0.01, "normal"), (0.9, "anomalous")])
 def test_a_share_that_leaves_nothing_on_one_side_is_refused(folder, share, what):
     with pytest.raises(BadRequest, match=f"features: bolt has . {what} images, of which features.clip.val_share"):
-        of_benchmark(labelled("mvtec", folder), folder, share, 0)
+        of_benchmark(labelled("mvtec", folder), folder, share)
 
 
 def test_of_pairs_originals_are_normal_once_and_what_was_changed_is_anomalous(tmp_path):
@@ -65,6 +62,13 @@ def test_of_pairs_originals_are_normal_once_and_what_was_changed_is_anomalous(tm
     assert sorted(item.image_id for item in changed) == sorted(i.image_id for i in items if not i.anomalous)
     assert [item.split for item in changed] == ["train"] * 5 + ["val"] * 3 + ["train"] * 3
     assert items[0].name == "shard_0000[0] original"
+
+
+def test_pairs_of_one_group_without_a_name_are_no_tasks(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.model.tiny_pairs.GROUPS", ("", ""))
+    write_square_shards(tmp_path)
+    with pytest.raises(BadRequest, match=r"its pairs are of one group, of no name; set features.clip.tasks to kinds"):
+        of_pairs(tmp_path, by_kind=False)
 
 
 def test_where_tasks_are_kinds_of_change_the_originals_are_every_task_s(tmp_path):

@@ -1,5 +1,7 @@
 """A small folder of features: two tasks, in which an anomaly is a shift of the high level along one direction."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from pipeline.shards import FEATURES, NewImage, write_features, write_manifest
@@ -7,6 +9,7 @@ from tests.model.clip_file import SMALL
 
 TASKS = ("bottle", "screw")
 SHIFT = 1.5
+PARAMETERS = {"blocks": [1, 2, 4], "sizes": asdict(SMALL)}
 
 
 def features(rng, anomalous):
@@ -30,6 +33,6 @@ def write_small_features(root, clip_sha256=None, train=12, val=4):
             for number, (task, anomalous) in enumerate(labels)
         ]
         made = features(rng, [image.anomalous for image in images])
-        said = {"split": split, "fingerprint": name, "parameters": {"clip_sha256": clip_sha256}}
+        said = {"split": split, "fingerprint": name, "parameters": PARAMETERS | {"clip_sha256": clip_sha256}}
         entries.append(write_features(root, name, list(TASKS), images, made, said))
     return write_manifest(root, entries, form=FEATURES)

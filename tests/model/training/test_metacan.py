@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict
+from functools import partial
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from model.metacan import MetaCAN
 from model.systems import open_network, system_of
 from model.training import metacan
 from model.training.metacan import MetaLearner, train_metacan
-from model.training.run import Places
+from model.training.places import Places
 from tests.model.clip_file import SMALL, save_clip
 from tests.model.features.tiny import write_small_features
 
@@ -65,8 +66,7 @@ def params(clip, **recipe):
 
 def train(root, given, code="code", **recipe):
     features, clip = given
-    places = Places(root / "nowhere", root / "runs", root / "model", root / "curves")
-    train_metacan(params(clip, **recipe), features, places, code)
+    train_metacan(params(clip, **recipe), Places(features, root / "runs", root / "model", root / "curves"), code)
     return read_torch(root / "model" / "last.ckpt")
 
 
@@ -83,8 +83,10 @@ def test_a_run_leaves_a_checkpoint_that_any_command_opens_and_a_picture(tmp_path
     assert cv2.imread(str(tmp_path / "curves" / "pictures" / "val_scores.png")).shape[2] == 3
 
 
-def test_a_run_that_is_killed_anywhere_comes_to_the_same_weights(tmp_path, given, monkeypatch, capsys):
-    whole = train(tmp_path / "whole", given)
+@pytest.mark.parametrize("recipe", [{}, {"fresh_adam": True, "remember": False, "only_last_task": True}])
+def test_a_run_that_is_killed_anywhere_comes_to_the_same_weights(tmp_path, given, monkeypatch, capsys, recipe):
+    given = partial(train, given=given, **recipe)
+    whole = given(tmp_path / "whole")
     step = MetaLearner.step
     for killed_at in (2, 3, 5):
         root = tmp_path / str(killed_at)
@@ -96,13 +98,13 @@ def test_a_run_that_is_killed_anywhere_comes_to_the_same_weights(tmp_path, given
 
         monkeypatch.setattr(MetaLearner, "step", killed)
         with pytest.raises(KeyboardInterrupt):
-            train(root, given)
+            given(root)
         monkeypatch.setattr(MetaLearner, "step", step)
-        again = train(root, given)
+        again = given(root)
         assert same(whole, again)
         assert whole["metacan"]["history"] == again["metacan"]["history"]
     capsys.readouterr()
-    train(tmp_path / "whole", given)
+    given(tmp_path / "whole")
     assert "finished; nothing to do. Best epoch" in capsys.readouterr().out
 
 
@@ -159,5 +161,7 @@ def test_too_few_images_and_another_clip_are_told(tmp_path, given):
     with pytest.raises(BadRequest, match="task bottle has 12 anomalous photographs"):
         train(tmp_path, given, support=40)
     other = save_clip(tmp_path / "other.pt", seed=1)
-    with pytest.raises(Failure, match=r"train: the features in .* were made with CLIP of sha256 \w+"):
+    with pytest.raises(
+        Failure, match=r"train: the features in .* were made with .*, but params.yaml says .*; run `dvc repro features`"
+    ):
         train(tmp_path, (given[0], other))

@@ -17,7 +17,7 @@ from model.training.feed import Feed
 from model.training.held import Held
 from model.training.normals import Normals
 from model.training.onenip import OneNIPLearner, make_learner, train_onenip
-from model.training.run import Places
+from model.training.places import Places
 from tests.model.tiny_pairs import GROUPS, write_square_shards
 from tests.model.tiny_training import fixed_norms
 

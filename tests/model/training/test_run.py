@@ -19,7 +19,8 @@ from model.metauas.metadata import CHECKPOINT
 from model.metauas.network import MetaUAS
 from model.pairs.dataset import PairDataset
 from model.training.metauas import MetaUASLearner, train_metauas
-from model.training.run import Places, count_steps
+from model.training.places import Places
+from model.training.run import count_steps
 from model.training.run_state import best_epoch
 from pipeline.shards.format import open_shard
 from tests.conftest import ROOT

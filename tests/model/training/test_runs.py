@@ -10,7 +10,8 @@ from configs.train import TrainParams
 from model.metauas.metadata import CHECKPOINT
 from model.training import runs
 from model.training.metauas import train_metauas
-from model.training.run import Places, can_go_on
+from model.training.places import Places
+from model.training.run import can_go_on
 from model.training.run_state import RunState
 from model.training.runs import settings_of
 from tests.model.tiny_pairs import write_square_shards
