@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from configs.errors import BadRequest, run
+from model.encoders import TENSORS
 from model.inference import (
     Inside,
     Speed,
@@ -110,7 +111,8 @@ def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
 
 
 def _told(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    content = (path / TENSORS if path.is_dir() else path).read_bytes()
+    return {"name": path.name, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 if __name__ == "__main__":

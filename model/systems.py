@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from configs.errors import BadRequest
 from configs.evaluate import ImageScore
 from configs.model import System
-from model.encoders import read_torch
+from model import metacan, metauas, onenip
+from model.encoders import read_content
 from model.metacan import CHECKPOINT as METACAN
 from model.metacan import MetaCAN, is_released
 from model.metauas import MetaUAS
@@ -13,6 +13,11 @@ from model.onenip import CHECKPOINT as ONENIP
 from model.onenip import OneNIP, published_kind
 
 Network = MetaUAS | OneNIP | MetaCAN
+VERSIONS: dict[System, int] = {  # of what checkpoints say of themselves
+    "metauas": metauas.CHECKPOINT_VERSION,
+    "onenip": onenip.CHECKPOINT_VERSION,
+    "metacan": metacan.CHECKPOINT_VERSION,
+}
 IMAGE_SCORES: dict[System, ImageScore] = {
     "metauas": "max",
     "onenip": "pooled",
@@ -21,7 +26,7 @@ IMAGE_SCORES: dict[System, ImageScore] = {
 
 
 def open_network(path: str | Path, clip_weights: str | Path | None = None) -> Network:
-    """The network of a checkpoint, in evaluation mode: of this project's training, or published.
+    """The network of a checkpoint, in evaluation mode: of this project's training, or published; a file or a folder.
 
     Args:
         path: of the checkpoint.
@@ -32,9 +37,7 @@ def open_network(path: str | Path, clip_weights: str | Path | None = None) -> Ne
             CLIP file for a MetaCAN, or another than it was trained with.
     """
     path = Path(path)
-    if not path.is_file():
-        raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
-    content = read_torch(path)
+    content = read_content(path)
     if METACAN in content or is_released(content):
         return MetaCAN.from_checkpoint(path, clip_weights)
     if ONENIP in content or published_kind(content):
@@ -44,7 +47,7 @@ def open_network(path: str | Path, clip_weights: str | Path | None = None) -> Ne
 
 def is_metacan(path: Path) -> bool:
     """Whether a file is a checkpoint of MetaCAN, this project's or the released one; it is read for that."""
-    content = read_torch(path) if path.is_file() else {}
+    content = read_content(path)
     return METACAN in content or is_released(content)
 
 

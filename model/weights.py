@@ -1,9 +1,13 @@
 """Say what a file of weights is; nothing in it is run.
 
     python -m model.weights metauas-256.ckpt [--json]
+    python -m model.weights models/metauas/best.ckpt --save nut --report reports   # config.json, safetensors and a card
+    python -m model.weights metauas-256.ckpt --save metauas --size 256
 
 It tells the published checkpoints (MetaUAS, OneNIP, UniAD, MetaCAN), this project's own, open_clip's file and timm's
 weights of the paper's encoders apart, counts the parameters of the network that they make and gives the file's sha256.
+With --save a network becomes a folder as model hubs hold it, which every command takes as --checkpoint, and
+`MetaUAS.from_pretrained(folder)` and its like load.
 """
 
 import argparse
@@ -19,12 +23,24 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, run
-from model.encoders import ARCHITECTURE, Encoder, check_keys, is_clip, read_clip, read_torch, read_weights
+from model.card import NAMES, card
+from model.encoders import (
+    ARCHITECTURE,
+    TENSORS,
+    Encoder,
+    check_keys,
+    is_clip,
+    read_clip,
+    read_content,
+    read_weights,
+    write_folder,
+)
 from model.metacan import CHECKPOINT as METACAN
 from model.metacan import MetaCAN, is_released, read_checkpoint
 from model.metauas import CHECKPOINT, MetaUAS, is_published
 from model.onenip import CHECKPOINT as ONENIP
 from model.onenip import OneNIP, has_encoder, published_kind
+from model.systems import VERSIONS, open_network, system_of
 
 ENCODERS = ("tf_efficientnet_b4", "tf_efficientnet_b6", "efficientvit_b3", "mobilenetv2_100")  # of the paper's Table 3b
 
@@ -50,15 +66,18 @@ def describe(path: Path) -> Description:
     parameters = [parameter for part in parts for parameter in part.parameters()]
     every = sum(parameter.numel() for parameter in parameters)
     learned = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Description(str(path), kind, digest, every, learned)
+    return Description(str(path), kind, _sha256(path), every, learned)
+
+
+def _sha256(path: Path) -> str:
+    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _recognise(path: Path) -> tuple[str, list[nn.Module]]:
     """What a file is, in words, and what it fills."""
     tensors_only = path.suffix == ".safetensors"
-    content = {} if tensors_only or not path.is_file() else read_torch(path)
+    content = {} if tensors_only or not path.exists() else read_content(path)
     if CHECKPOINT in content:
         metauas = MetaUAS.from_checkpoint(path)
         height, width = metauas.size or (0, 0)
@@ -127,6 +146,29 @@ def _encoder_of(path: Path, state: Mapping[str, Tensor]) -> str:
     )
 
 
+def save(args: argparse.Namespace, sha256: str) -> None:
+    """Write the folder of a network, and say so.
+
+    Raises:
+        BadRequest: the file is no network, its size is not known, or there is no such report.
+    """
+    network = open_network(args.file, args.clip_weights)
+    system = system_of(network)
+    table = args.report / "table.md" if args.report else None
+    if table and not table.is_file():
+        raise BadRequest(f"--report {args.report}: no table.md there; wanted a folder that `evaluate` wrote")
+    if isinstance(network, MetaUAS) and args.size:
+        network.size = (args.size[0], args.size[-1])
+    if network.size is None:
+        raise BadRequest(f"{args.file}: the file does not say at which size it was trained; pass --size 256 or 512")
+    said = dict(read_content(args.file).get(system, {}))
+    said |= {"version": VERSIONS[system], "network": network.arguments, "size": list(network.size)}
+    source = f"{args.file.name}, sha256 `{sha256}`"
+    text = card(system, said, source, table.read_text() if table else None)
+    write_folder(args.save, system, said, network.state_dict(), text)
+    print(f"{args.save}: {NAMES[system]}, as config.json, model.safetensors and README.md")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; see the module's docstring."""
     parser = argparse.ArgumentParser(
@@ -134,8 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, help="a torch or safetensors file")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the network there: config, tensors and card")
+    parser.add_argument("--size", type=int, nargs="+", help="that a published MetaUAS was trained at: 256 or 512")
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="of `evaluate`: its table.md goes into the card")
+    parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, to save a MetaCAN")
     args = parser.parse_args(argv)
     found = describe(args.file)
+    if args.save:
+        save(args, found.sha256)
     if args.json:
         print(json.dumps(asdict(found), indent=1))
     else:

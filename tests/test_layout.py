@@ -50,6 +50,7 @@ ORDER = (
     "model.predict",
     "model.evaluate",
     "model.export",
+    "model.card",
     "model.weights",
     "model.tiles",
     "stages",
@@ -265,30 +266,28 @@ BEHIND = {
     """,
     "model.training.onenip": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
-        model/encoders/weight_files model/metauas/metadata model/metauas/published model/onenip/checkpoint
-        model/onenip/learning model/onenip/network model/onenip/published model/onenip/reconstruction
-        model/onenip/refiner model/onenip/scoring model/onenip/transformer model/pairs/dataset model/pairs/views
-        model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops
-        model/training/checkpoints model/training/devices model/training/feed model/training/held model/training/learner
-        model/training/loop model/training/normals model/training/onenip model/training/pixel_ap model/training/places
-        model/training/plan model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format
-        pipeline/spread
+        model/encoders/weight_files model/metauas/published model/onenip/checkpoint model/onenip/learning
+        model/onenip/network model/onenip/published model/onenip/reconstruction model/onenip/refiner
+        model/onenip/scoring model/onenip/transformer model/pairs/dataset model/pairs/views model/scores/blocks
+        model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
+        model/training/devices model/training/feed model/training/held model/training/learner model/training/loop
+        model/training/normals model/training/onenip model/training/pixel_ap model/training/places model/training/plan
+        model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format pipeline/spread
     """,
     "model.features.extract": """
-        model/__init__ model/encoders/clip model/encoders/weight_files model/features/extract
-        model/features/items model/images model/metacan/images model/metacan/tokens model/torchvision_ops
-        pipeline/__init__ pipeline/arrays pipeline/shards/chunks pipeline/shards/features pipeline/shards/format
-        pipeline/shards/jobs pipeline/shards/writer
+        model/__init__ model/encoders/clip model/encoders/weight_files model/features/extract model/features/items
+        model/images model/metacan/images model/metacan/tokens model/torchvision_ops pipeline/__init__ pipeline/arrays
+        pipeline/shards/chunks pipeline/shards/features pipeline/shards/format pipeline/shards/jobs
+        pipeline/shards/writer
     """,
     "model.training.metacan": """
-        model/__init__ model/encoders/backbone model/encoders/clip model/encoders/efficientnet_pytorch
-        model/encoders/pip_weights model/encoders/weight_files model/features/episodes model/features/items
+        model/__init__ model/encoders/clip model/encoders/weight_files model/features/episodes model/features/items
         model/metacan/checkpoint model/metacan/comparison model/metacan/detector model/metacan/discriminator
         model/metacan/images model/metacan/meta model/metacan/network model/metacan/recipe model/metacan/text
-        model/metacan/tokens model/metauas/metadata model/scores/blocks model/scores/keys model/scores/metrics
-        model/scores/totals model/torchvision_ops model/training/checkpoints model/training/metacan
-        model/training/places model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks
-        pipeline/shards/features pipeline/shards/format pipeline/shards/writer
+        model/metacan/tokens model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals
+        model/torchvision_ops model/training/checkpoints model/training/metacan model/training/places
+        model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks pipeline/shards/features
+        pipeline/shards/format pipeline/shards/writer
     """,
 }
 LEFT_OUT = {

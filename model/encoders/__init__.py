@@ -3,13 +3,16 @@
 from model.encoders.backbone import STRIDES, Encoder, Preprocessing
 from model.encoders.clip import ARCHITECTURE, ClipFile, ClipSizes, build_image_tower, is_clip, normalised, read_clip
 from model.encoders.efficientnet_pytorch import efficientnet_pytorch_key
+from model.encoders.folders import STATE_PREFIX, TENSORS, find_pretrained, read_content, write_folder
 from model.encoders.pip_weights import find_pip_weights
 from model.encoders.visual_prior import WINDOWS, VisualPrior, read_visual_prior
 from model.encoders.weight_files import check_finite, check_keys, read_torch, read_weights
 
 __all__ = [
     "ARCHITECTURE",
+    "STATE_PREFIX",
     "STRIDES",
+    "TENSORS",
     "WINDOWS",
     "ClipFile",
     "ClipSizes",
@@ -21,10 +24,13 @@ __all__ = [
     "check_keys",
     "efficientnet_pytorch_key",
     "find_pip_weights",
+    "find_pretrained",
     "is_clip",
     "normalised",
     "read_clip",
+    "read_content",
     "read_torch",
     "read_visual_prior",
     "read_weights",
+    "write_folder",
 ]

@@ -237,8 +237,6 @@ def open_engine(
         BadRequest: what is asked for does not go together with the file.
         Failure: a prompt cannot be read.
     """
-    if not path.is_file():
-        raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
     if path.suffix == ".onnx":
         return _of_file(path, prompts, view, together, speed)
     if not prompts:

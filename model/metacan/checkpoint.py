@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from configs.errors import BadRequest
-from model.encoders import ClipSizes, read_torch
-from model.metauas import STATE_PREFIX
+from model.encoders import STATE_PREFIX, ClipSizes, read_content
 
 CHECKPOINT = "metacan"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1
@@ -32,9 +31,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         BadRequest: no such file, or neither kind of checkpoint.
     """
-    if not path.is_file():
-        raise BadRequest(f"{path}: no such checkpoint of MetaCAN")
-    content = read_torch(path)
+    content = read_content(path)
     if is_released(content):
         return Checkpoint({}, None, plain_names(content), published=True)
     said = content.get(CHECKPOINT)

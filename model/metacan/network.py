@@ -9,8 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest
-from model.encoders import ClipFile, ClipSizes, build_image_tower, check_keys, read_clip
-from model.metacan.checkpoint import plain_names, read_checkpoint
+from model.encoders import (
+    ClipFile,
+    ClipSizes,
+    build_image_tower,
+    check_keys,
+    find_pretrained,
+    read_clip,
+    write_folder,
+)
+from model.metacan.checkpoint import CHECKPOINT, CHECKPOINT_VERSION, plain_names, read_checkpoint
 from model.metacan.comparison import TERMS, Comparison, Term, compare_features
 from model.metacan.detector import Detector, difference
 from model.metacan.meta import Task, meta_loss, own_statistics
@@ -192,6 +200,20 @@ class MetaCAN(nn.Module):
         check_keys(network.state_dict(), saved.state, path, cls.__name__)
         network.load_state_dict(saved.state)
         return network.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and a short card; CLIP's tower is not in it.
+
+        Raises:
+            Failure: the folder cannot be written.
+        """
+        said = {"version": CHECKPOINT_VERSION, "network": self.arguments}
+        write_folder(folder, CHECKPOINT, said, self.state_dict(), "# MetaCAN\n\nOf metauas-pipeline.\n")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, clip: str | Path | None = None) -> Self:
+        """The network of a folder of `save_pretrained`, or of one on a model hub; see `from_checkpoint`."""
+        return cls.from_checkpoint(find_pretrained(name), clip)
 
     def _learnable(self) -> Detector:
         if self.detector is None:

@@ -43,8 +43,8 @@ RELEASED = Recipe(
 def outer_step(network: MetaCAN, tasks: Sequence[Task], optimizer: torch.optim.Optimizer, recipe: Recipe) -> float:
     """Learn from one task of each category (Eq. 10-12); return the loss, as `MetaCAN.meta_loss` defines it.
 
-    Gradients are summed task by task, so memory is that of one task, however many there are: of ViT-B-16-plus-240's
-    features, for the way back, about 200 MiB with the paper's sets and 120 with the release's, 75 by first order.
+    Gradients are summed task by task, so memory is that of one task, however many there are, if `tasks` reads each when
+    it is asked for; see benchmarks.metacan_cost.
 
     Raises:
         BadRequest: there is no task, a set is too small, or the network has nothing that learns.

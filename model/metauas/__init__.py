@@ -4,7 +4,7 @@ from model.metauas.alignment import distance, patches
 from model.metauas.decoder import SCSE, Block, UNetDecoder
 from model.metauas.few_shot import How, compare_many
 from model.metauas.loss import pixel_losses
-from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION, STATE_PREFIX
+from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION
 from model.metauas.network import MetaUAS
 from model.metauas.pool import PromptPool, pooled
 from model.metauas.published import is_published
@@ -13,7 +13,6 @@ __all__ = [
     "CHECKPOINT",
     "CHECKPOINT_VERSION",
     "SCSE",
-    "STATE_PREFIX",
     "Block",
     "How",
     "MetaUAS",

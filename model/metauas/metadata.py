@@ -10,11 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from configs.errors import BadRequest
 from configs.model import Model
 from configs.section import Section, Side, explain
-from model.encoders import Preprocessing
+from model.encoders import STATE_PREFIX, Preprocessing
 
 CHECKPOINT = "metauas"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1
-STATE_PREFIX = "network."  # of the network's keys in a checkpoint's state_dict
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -12,11 +12,20 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.model import Decoder, Fusion, Levels, Similarity, Strategy
-from model.encoders import STRIDES, Encoder, Preprocessing, check_finite, check_keys, read_torch
+from model.encoders import (
+    STRIDES,
+    Encoder,
+    Preprocessing,
+    check_finite,
+    check_keys,
+    find_pretrained,
+    read_content,
+    write_folder,
+)
 from model.metauas.alignment import FUSE, FUSED_WIDTH, Alignment, nearest_distance
 from model.metauas.decoder import UNetDecoder
 from model.metauas.fpn import FPNDecoder
-from model.metauas.metadata import read_metadata
+from model.metauas.metadata import CHECKPOINT, CHECKPOINT_VERSION, read_metadata
 from model.metauas.published import ENCODER as PUBLISHED_ENCODER
 from model.metauas.published import PREPROCESSING, is_published, load_published
 
@@ -201,14 +210,14 @@ class MetaUAS(nn.Module):
     def from_checkpoint(cls, path: str | Path) -> Self:
         """The network of a checkpoint, in evaluation mode: of this project's training, with its `size`, or published.
 
+        A folder of `save_pretrained` is one, too.
+
         Raises:
             BadRequest: no such file, neither kind of checkpoint, a damaged one, or one whose tensors do not fit or hold
                 NaN or infinity.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/metauas/best.ckpt")
-        content = read_torch(path)
+        content = read_content(path)
         if is_published(content):
             network = cls(PUBLISHED_ENCODER, preprocessing=PREPROCESSING)
             load_published(network, content, path)
@@ -223,6 +232,27 @@ class MetaUAS(nn.Module):
         network.load_state_dict(found.state)
         network.size = found.size
         return network.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and a short card; `python -m model.weights --save` writes a longer one.
+
+        Raises:
+            BadRequest: it has no `size`, as one that was published has none: set it to (256, 256) or (512, 512).
+            Failure: the folder cannot be written.
+        """
+        if self.size is None:
+            raise BadRequest("MetaUAS: its size is not known; set it to what it was trained at, such as (256, 256)")
+        said = {"version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
+        write_folder(folder, CHECKPOINT, said, self.state_dict(), "# MetaUAS\n\nOf metauas-pipeline.\n")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Self:
+        """The network of a folder of `save_pretrained`, or of one on a model hub, `owner/name`, in evaluation mode.
+
+        Raises:
+            BadRequest: there is none, the hub cannot be reached, or it is another system's.
+        """
+        return cls.from_checkpoint(find_pretrained(name))
 
 
 def _check(name: str, value: object, known: Sequence[object]) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from configs.errors import BadRequest
-from model.encoders import Preprocessing
-from model.metauas import STATE_PREFIX
+from model.encoders import STATE_PREFIX, Preprocessing
 
 CHECKPOINT = "onenip"  # the key of a checkpoint under which stands what is not a tensor
 CHECKPOINT_VERSION = 1

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from configs.errors import BadRequest
 from configs.model import Bidirectional, Prompt
-from model.encoders import Encoder, Preprocessing, check_keys, read_torch
+from model.encoders import Encoder, Preprocessing, check_keys, find_pretrained, read_content, write_folder
 from model.onenip import published, scoring
-from model.onenip.checkpoint import read_own
+from model.onenip.checkpoint import CHECKPOINT, CHECKPOINT_VERSION, read_own
 from model.onenip.learning import DICE_WEIGHT, Losses, dice_loss, draw_noise, jitter
 from model.onenip.reconstruction import STRIDE, Reconstruction, neck, resize
 from model.onenip.scoring import Comparison
@@ -260,9 +260,7 @@ class OneNIP(nn.Module):
             BadRequest: no such file, neither kind of checkpoint, a damaged one, or one whose tensors do not fit.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BadRequest(f"{path}: no such checkpoint")
-        content = read_torch(path)
+        content = read_content(path)
         if published.published_kind(content):
             published.want_encoder(content, path)
             return cls.from_published(content, path)
@@ -274,6 +272,24 @@ class OneNIP(nn.Module):
         check_keys(network.state_dict(), state, path, cls.__name__)
         network.load_state_dict(state)
         return network.eval()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write config.json, model.safetensors and a short card; `python -m model.weights --save` writes a longer one.
+
+        Raises:
+            Failure: the folder cannot be written.
+        """
+        said = {"version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
+        write_folder(folder, CHECKPOINT, said, self.state_dict(), "# OneNIP\n\nOf metauas-pipeline.\n")
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Self:
+        """The network of a folder of `save_pretrained`, or of one on a model hub, `owner/name`, in evaluation mode.
+
+        Raises:
+            BadRequest: there is none, the hub cannot be reached, or it is another system's.
+        """
+        return cls.from_checkpoint(find_pretrained(name))
 
     def _want_scale(self) -> None:
         if self.normaliser == scoring.UNCALIBRATED:

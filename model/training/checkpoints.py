@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import Failure
-from model.encoders import read_torch
-from model.metauas import STATE_PREFIX
+from model.encoders import STATE_PREFIX, read_torch
 from model.training.run_state import RunState
 
 

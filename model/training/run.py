@@ -27,6 +27,7 @@ MakeLearner = Callable[[ParamsT, PairDataset, PairDataset, int, Devices], AnyLea
 
 # Modules that show a run, or keep it; which code a run is of is said without them.
 NOT_OF_THE_RESULT = (
+    "model.encoders.folders",
     "model.kept_memory",
     "model.pictures",
     "model.training.display",
