@@ -95,10 +95,11 @@ class MetaCANEverything(Common):
             )
         if look.protocol == "paper" and look.image_score != "own":
             raise ValueError("protocol paper takes MetaCAN's own score; set evaluate.image_score to own")
-        if Path(self.features.source).resolve() == Path(look.root).resolve():
+        learned, scored = Path(self.features.source).resolve(), Path(look.root).resolve()
+        if learned.is_relative_to(scored) or scored.is_relative_to(learned):
             raise ValueError(
-                f"evaluate.root and features.source are both {look.root}: its test images, defects and all, are learned"
-                " from; name another benchmark to score on"
+                f"evaluate.root {look.root} and features.source {self.features.source} lie within each other: its test"
+                " images, defects and all, are learned from; name another benchmark to score on"
             )
         return self
 

@@ -28,9 +28,12 @@ def stretch(image, height, width, how):
 
 
 file, query, heat = sys.argv[1:]
+pixels = cv2.imread(query, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+if pixels is None:
+    sys.exit(f"{query}: no image")
 session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-notes = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-image = stretch(cv2.imread(query)[..., ::-1], *notes["size"], notes["stretch"])
+notes = json.loads(session.get_modelmeta().custom_metadata_map["metauas-pipeline"])
+image = stretch(pixels[..., ::-1], *notes["size"], notes["stretch"])
 found, score = session.run(["map", "score"], {"query": image.transpose(2, 0, 1)[None].astype(np.float32)})
 decided = "no threshold" if notes["threshold"] is None else f"anomalous: {score[0] > notes['threshold']['score']}"
 print(f"score {score[0]:.4f}, {decided}")

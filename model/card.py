@@ -27,7 +27,7 @@ MORE: dict[System, str] = {
 }
 
 
-def card(system: System, said: Mapping[str, Any], source: str, scores: str | None) -> str:
+def card(system: System, said: Mapping[str, Any], source: str, scores: str | None, *, published: bool) -> str:
     """The text of README.md.
 
     Args:
@@ -35,6 +35,7 @@ def card(system: System, said: Mapping[str, Any], source: str, scores: str | Non
         said: what its checkpoint says of itself; of a published one next to nothing.
         source: name and digest of the checkpoint.
         scores: a table as Markdown with its notes, of `evaluate`; None where there is none.
+        published: whether it is a file of the paper's authors.
     """
     front = {
         "library_name": "metauas-pipeline",
@@ -46,9 +47,9 @@ def card(system: System, said: Mapping[str, Any], source: str, scores: str | Non
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {name}\n\nIt {DOES[system]}.",
         f"## Use\n\n```python\nfrom model.{system} import {name}\n\n{_line(system)}\n```",
-        f"## What it was made from\n\n{_made_from(said, source)}",
+        f"## What it was made from\n\n{_made_from(said, source, published=published)}",
         f"## Scores\n\n{scores or 'None were given when this card was written.'}",
-        f"## Licences\n\n{_licences(said)}",
+        f"## Licences\n\n{_licences(said, published=published)}",
         f"## Cite\n\nThe paper, {PAPERS[system]}; and the software, metauas-pipeline (CITATION.cff).",
     ]
     return "\n\n".join(parts) + "\n"
@@ -58,11 +59,13 @@ def _line(system: System) -> str:
     return f"network = {NAMES[system]}.from_pretrained('this/folder'{MORE[system]})"
 
 
-def _made_from(said: Mapping[str, Any], source: str) -> str:
+def _made_from(said: Mapping[str, Any], source: str, *, published: bool) -> str:
     lines = [f"- checkpoint: {source}"]
+    if published:
+        return "\n".join([*lines, "- published by the paper's authors; the file says nothing of its making"])
     data = said.get("pairs") or said.get("features")
     if data is None:
-        return "\n".join([*lines, "- published by the paper's authors; the file says nothing of its making"])
+        return "\n".join([*lines, "- the checkpoint does not say what it learned from"])
     history = said.get("history") or []
     lines += [
         f"- data: manifest of sha256 `{data}`",
@@ -73,7 +76,7 @@ def _made_from(said: Mapping[str, Any], source: str) -> str:
     return "\n".join([*lines, "", f"```yaml\n{recipe}```"])
 
 
-def _licences(said: Mapping[str, Any]) -> str:
+def _licences(said: Mapping[str, Any], *, published: bool) -> str:
     weights = said.get("model", {}).get("weights")
     if "clip_sha256" in said["network"]:
         encoder = "CLIP's weights (open_clip, laion400m) are not in this folder; their licence is open_clip's."
@@ -81,8 +84,10 @@ def _licences(said: Mapping[str, Any]) -> str:
         encoder = f"The encoder's ImageNet weights are of the pip package {PIP_WEIGHTS[weights][1]}, Apache-2.0."
     elif weights:
         encoder = f"The encoder's weights came from `{weights}`, whose licence holds for them."
+    elif published:
+        encoder = "The licence of the weights is that of those who published them."
     else:
-        encoder = "The licence of the weights is that of whoever published them."
+        encoder = "Where the encoder's weights came from the checkpoint does not say."
     return (
         f"{encoder} The code is Apache-2.0. Licences of the images that were learned from are theirs: COCO's"
         " photographs have one each, some of them without commercial use or derivatives; a benchmark has its own."

@@ -16,21 +16,23 @@ docs/onnx_alone.py runs such a file with numpy, OpenCV and onnxruntime alone.
 """
 
 import argparse
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from configs.errors import BadRequest, run
-from model.encoders import TENSORS
+from model.encoders import TENSORS, read_content
 from model.inference import (
     Inside,
+    Notes,
     Speed,
+    Told,
     View,
+    check_export,
+    digest_of,
+    distinct,
     find_images,
     in_words,
     open_engine,
@@ -42,6 +44,7 @@ from model.inference import (
 from model.systems import is_metacan, open_network
 
 BATCH = 8
+FALSE_ALARMS = 0.01
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,19 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
     )
     parser.add_argument(
-        "--false-alarms", type=float, default=0.01, help="share of normal images that may be above it (default: 0.01)"
+        "--false-alarms", type=float, help=f"share of normal images that may be above it (default: {FALSE_ALARMS})"
     )
     args = parser.parse_args(argv)
     if args.out.resolve() == args.checkpoint.resolve():
         raise BadRequest(f"--out {args.out}: would be written over the checkpoint; pass another name")
     if args.size and len(args.size) > 2:
         raise BadRequest(f"--size {' '.join(map(str, args.size))}: wanted a side, or height and width")
+    if args.false_alarms is not None and not args.normals:
+        raise BadRequest("--false-alarms: wanted --normals too, the images by which a threshold is set")
     if (args.normals or args.shared_prompt) and bool(args.prompt) == args.shared_prompt:
         raise BadRequest("--normals and --prompt go together, and --shared-prompt is for a file without prompts inside")
     if is_metacan(args.checkpoint):
         raise BadRequest(f"{args.checkpoint}: a MetaCAN, whose image tower is a file of its own, is not exported")
     network = open_network(args.checkpoint)
     size = (args.size[0], args.size[-1]) if args.size else own_size(network)
+    check_export(network, size)  # before normal images are gone through
     inside = _inside(args, size) if args.prompt else None
     difference = write_onnx(network, args.out, size, shared_prompt=args.shared_prompt, inside=inside)
     megabytes = args.out.stat().st_size / 1e6
@@ -93,26 +99,29 @@ def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
     engine = open_engine(args.checkpoint, paths, View(size), "maps", Speed(), BATCH)
     threshold = None
     if args.normals:
-        known = {path.resolve() for path in paths}
-        normals = [path for path in find_images(args.normals) if path.resolve() not in known]
-        threshold = set_threshold(engine, normals, engine.score, args.false_alarms, BATCH)
+        normals = distinct(find_images(args.normals), {digest_of(path) for path in paths})
+        rate = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
+        threshold = set_threshold(engine, normals, engine.score, rate, BATCH)
         print(in_words(threshold))
-    notes = {
-        "version": version("metauas-pipeline"),
-        "input": "query, float32 (B, 3, height, width), RGB in [0, 1]",
-        "size": list(engine.size),
-        "stretch": engine.how,
-        "image_score": engine.score,
-        "prompts": [_told(path) for path in paths],
-        "checkpoint": _told(args.checkpoint),
-        "threshold": threshold and asdict(threshold),
-    }
+    file = args.checkpoint / TENSORS if args.checkpoint.is_dir() else args.checkpoint
+    notes = Notes(
+        version=version("metauas-pipeline"),
+        input="query, float32 (B, 3, height, width), RGB in [0, 1]; it is normalised inside",
+        size=list(engine.size),
+        stretch=engine.how,
+        image_score=engine.score,
+        prompts=[Told(name=path.name, sha256=digest_of(path)) for path in paths],
+        checkpoint=Told(name=args.checkpoint.name, sha256=digest_of(file)),
+        data=_data_of(args.checkpoint),
+        threshold=threshold,
+    )
     return Inside(torch.stack(list(read_images(paths, engine.size, engine.how))), notes)
 
 
-def _told(path: Path) -> dict[str, Any]:
-    content = (path / TENSORS if path.is_dir() else path).read_bytes()
-    return {"name": path.name, "sha256": hashlib.sha256(content).hexdigest()}
+def _data_of(checkpoint: Path) -> str | None:
+    """The digest of the manifest that a checkpoint of ours learned from."""
+    said = (part for part in read_content(checkpoint).values() if isinstance(part, dict))
+    return next((str(part["pairs"]) for part in said if "pairs" in part), None)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ be a file; otherwise it is a folder, in which maps lie as the queries do below t
 to 1: the probability of a change; of a OneNIP 1 is twice the scale that normal images set; of a MetaCAN it is half of
 one minus the cosine, the mean of three levels.
 
-With --normals, further normal images, each is compared with the prompts, and a threshold is set that at most a share
---false-alarms of normal images is above (99 images are needed to vouch for 1 %). Each query is then called normal or
-anomalous, and the regions of its map above the threshold are listed with --json and boxed with --overlay.
+With --normals, further normal images, each is compared with the prompts, and a threshold is set that on average at
+most a share --false-alarms of such images is above (99 are needed to vouch for 1 %). Each query is then called normal
+or anomalous by its score; the regions of an anomalous one, where its map is above what the normal images' maps reach
+at that rate, are listed with --json and framed with --overlay.
 
 A query that cannot be read, or whose map holds NaN or infinity, is left out; the others are done, it is named at the
 end, and the exit status is 1. With --json each result is a line of scores.jsonl as soon as its map is written. At the
@@ -45,12 +46,14 @@ from model.inference import (
     Threshold,
     Together,
     View,
+    digest_of,
+    distinct,
     find_images,
     in_words,
     name_outputs,
     open_engine,
     predict,
-    regions,
+    regions_of,
     score_of,
     set_threshold,
 )
@@ -58,6 +61,7 @@ from pipeline.arrays import Image
 from pipeline.progress import track
 
 Line = dict[str, Any]  # what is told of a query, as JSON
+FALSE_ALARMS = 0.01
 OVERLAY_OPACITY = 0.5
 FRAME = (0, 255, 255)
 SCORES = {
@@ -95,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.batch_size < 1:
         raise BadRequest(f"--batch-size is {args.batch_size}; wanted 1 or more")
     prompts, queries = find_images(args.prompt or ()), find_images(args.query)
-    outputs = name_outputs(queries, prompts, args.out)
+    outputs = name_outputs(queries, [*prompts, *find_images(args.normals or ())], args.out)
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
     view = View(args.size, args.keep_aspect, tuple(args.scales))
@@ -111,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if lines:
         said = {
             "size": list(engine.size),
-            "prompts": [str(path) for path in prompts],
+            "prompts": [told.name for told in engine.notes.prompts] if engine.notes else list(map(str, prompts)),
+            "score": SCORES[args.score],
             "threshold": args.threshold and asdict(args.threshold),
             "queries": scores,
             "failed": failed,
@@ -133,16 +138,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _threshold(engine: Engine, args: argparse.Namespace, prompts: Sequence[Path]) -> Threshold | None:
     """That of the normal images that are no prompts, or that of an exported file; None where there is neither."""
+    inside = engine.notes.threshold if engine.notes else None
     if not args.normals:
-        if engine.threshold and (args.own_size or args.score != engine.score):
+        if args.false_alarms is not None:
+            raise BadRequest("--false-alarms: wanted --normals too, the images by which a threshold is set")
+        if inside and (args.own_size or args.score != engine.score):
             raise BadRequest(
                 f"{args.checkpoint}: its threshold is of its own size and score; leave --own-size and --score out, or"
                 " pass --normals to set another"
             )
-        return engine.threshold
-    known = {path.resolve() for path in prompts}
-    paths = [path for path in find_images(args.normals) if path.resolve() not in known]
-    found = set_threshold(engine, paths, args.score, args.false_alarms, args.batch_size, own_size=args.own_size)
+        return inside
+    known = {digest_of(path) for path in prompts} | {
+        told.sha256 for told in (engine.notes.prompts if engine.notes else ())
+    }
+    rate = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
+    paths = distinct(find_images(args.normals), known)
+    found = set_threshold(engine, paths, args.score, rate, args.batch_size, own_size=args.own_size)
     print(in_words(found))
     return found
 
@@ -187,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
     )
     parser.add_argument(
-        "--false-alarms", type=float, default=0.01, help="share of normal images that may be above it (default: 0.01)"
+        "--false-alarms", type=float, help=f"share of normal images that may be above it (default: {FALSE_ALARMS})"
     )
     parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, for a MetaCAN")
     parser.add_argument("--overlay", action="store_true", help="draw the heat map over the image")
@@ -232,8 +243,9 @@ def _write_maps(
             line = scores[str(path)] = {"score": score, "map": str(output)}
             boxes: list[Region] = []
             if args.threshold:
-                boxes = regions(found.map, args.threshold.pixel)
-                line |= {"anomalous": score > args.threshold.score, "regions": [asdict(box) for box in boxes]}
+                anomalous = score > args.threshold.score
+                boxes = regions_of(found.map, args.threshold) if anomalous else []
+                line |= {"anomalous": anomalous, "regions": [asdict(box) for box in boxes]}
             shown = heat_map(found.map, found.image if args.overlay else None)
             _write(output, _png(boxed(shown, boxes) if args.overlay else shown))
             if args.npy:

@@ -13,6 +13,7 @@ With --save a network becomes a folder as model hubs hold it, which every comman
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from configs.errors import BadRequest, run
 from model.card import NAMES, card
 from model.encoders import (
     ARCHITECTURE,
+    STRIDES,
     TENSORS,
     Encoder,
     check_keys,
@@ -123,7 +125,10 @@ def _metacan(path: Path) -> tuple[str, list[nn.Module]]:
     """As `_recognise`, of a checkpoint of MetaCAN. The image tower counts, though it lies in a file of its own."""
     saved = read_checkpoint(path)
     with torch.device("meta"):
-        network = MetaCAN(**saved.arguments)
+        try:
+            network = MetaCAN(**saved.arguments)
+        except TypeError as error:
+            raise BadRequest(f"{path}: a damaged MetaCAN checkpoint ({error})") from None
     wanted = network.published_tensors() if saved.published else network.state_dict()
     check_keys(wanted, saved.state, path, "MetaCAN")
     if saved.published:
@@ -157,16 +162,27 @@ def save(args: argparse.Namespace, sha256: str) -> None:
     table = args.report / "table.md" if args.report else None
     if table and not table.is_file():
         raise BadRequest(f"--report {args.report}: no table.md there; wanted a folder that `evaluate` wrote")
-    if isinstance(network, MetaUAS) and args.size:
-        network.size = (args.size[0], args.size[-1])
-    if network.size is None:
-        raise BadRequest(f"{args.file}: the file does not say at which size it was trained; pass --size 256 or 512")
-    said = dict(read_content(args.file).get(system, {}))
-    said |= {"version": VERSIONS[system], "network": network.arguments, "size": list(network.size)}
+    if args.size and network.size is not None:
+        height, width = network.size
+        raise BadRequest(f"--size: {args.file} says itself that it is for {height} x {width} px; leave it out")
+    size = network.size or _size(args)
+    content = read_content(args.file)
+    said = dict(content.get(system, {}))
+    said |= {"version": VERSIONS[system], "network": network.arguments, "size": list(size)}
     source = f"{args.file.name}, sha256 `{sha256}`"
-    text = card(system, said, source, table.read_text() if table else None)
+    report = f"As `evaluate` wrote them in {args.report}:\n\n{table.read_text()}" if table else None
+    text = card(system, said, source, report, published=system not in content)
     write_folder(args.save, system, said, network.state_dict(), text)
-    print(f"{args.save}: {NAMES[system]}, as config.json, model.safetensors and README.md")
+    print(f"{args.save}: {NAMES[system]}, as config.json, model.safetensors and README.md", file=sys.stderr)
+
+
+def _size(args: argparse.Namespace) -> tuple[int, int]:
+    """That of a published MetaUAS, as the command line says."""
+    if not args.size:
+        raise BadRequest(f"{args.file}: the file does not say at which size it was trained; pass --size 256 or 512")
+    if len(args.size) > 2 or any(side < STRIDES[-1] or side % STRIDES[-1] for side in args.size):
+        raise BadRequest(f"--size {' '.join(map(str, args.size))}: wanted a side or two, multiples of {STRIDES[-1]}")
+    return args.size[0], args.size[-1]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -181,6 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="of `evaluate`: its table.md goes into the card")
     parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, to save a MetaCAN")
     args = parser.parse_args(argv)
+    if not args.save and (args.size or args.report or args.clip_weights):
+        raise BadRequest("--size, --report and --clip-weights are of --save; pass it too, or leave them out")
     found = describe(args.file)
     if args.save:
         save(args, found.sha256)

@@ -10,9 +10,6 @@ from pathlib import Path
 from configs.errors import run
 from configs.features import Clip, FeaturesParams
 from configs.section import load
-from model.features import Item, extract_shard, of_benchmark, of_pairs, plan_features
-from model.layouts import labelled
-from pipeline.cluster import build_shards
 from pipeline.shards import FEATURES, write_manifest
 
 OUT = Path("data/features")
@@ -30,19 +27,26 @@ def main() -> None:
         write_manifest(OUT, [], form=FEATURES)
         print("features: features.clip is null, so none are kept; what is trained learns from pixels")
         return
-    items = _items(clip, Path(params.features.source))
+    _extract(params, clip)
+
+
+def _extract(params: FeaturesParams, clip: Clip) -> None:
+    # Torch takes longer to import than all that is done for the other systems.
+    from model.features import extract_shard, of_benchmark, of_pairs, plan_features
+    from model.layouts import labelled
+    from pipeline.cluster import build_shards
+
+    source = Path(params.features.source)
+    if clip.layout == "pairs":
+        items = of_pairs(source, by_kind=clip.tasks == "kinds")
+    else:
+        items = of_benchmark(labelled(clip.layout, source), source, clip.val_share)
     task, jobs = plan_features(params, items, SHELF, PLANS)
     work = partial(extract_shard, task=task)
     manifest = build_shards(OUT, SHELF, jobs, work, params.cluster, "features", FEATURES)
     shown = ", ".join(f"{name} {count}" for name, count in manifest.groups.items())
     kinds = ", ".join(f"{count} {kind}" for kind, count in manifest.kinds.items())
     print(f"features: {kinds} images in {len(manifest.shards)} shards; tasks: {shown}")
-
-
-def _items(clip: Clip, source: Path) -> list[Item]:
-    if clip.layout == "pairs":
-        return of_pairs(source, by_kind=clip.tasks == "kinds")
-    return of_benchmark(labelled(clip.layout, source), source, clip.val_share)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,11 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
+import tomllib
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -161,6 +165,28 @@ def test_configs_hold_types_and_what_reads_them_and_compute_nothing():
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
 def test_every_measurement_can_be_started(path):
     importlib.import_module(f"benchmarks.{path.stem}")
+
+
+COMMANDS = ("predict", "evaluate", "export", "weights", "tiles")
+OF_COMMANDS = f"import sys\nfor name in {COMMANDS}:\n    __import__(f'model.{{name}}')\nprint(*sys.modules)"
+
+
+def test_what_uses_a_trained_network_takes_nothing_that_is_installed_for_making_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {extra: {name_of(one) for one in own} for extra, own in project["optional-dependencies"].items()}
+    plain = {name_of(one) for one in project["dependencies"]}
+    found = subprocess.run([sys.executable, "-c", OF_COMMANDS], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True)
+    belongs = packages_distributions()
+    taken = {name_of(of) for module in found.stdout.split() for of in belongs.get(module, ())}
+    assert plain <= taken, "what none of them needs is an extra's"
+    for extra in ("data", "synth", "train", "clip", "onnx", "s3"):
+        assert not (named[extra] - plain - {"metauas-pipeline"}) & taken, (
+            f"{extra}: taken by a command that does without it"
+        )
+
+
+def name_of(requirement):
+    return re.split(r"[<>=!\[; ]", requirement)[0].lower().replace("_", "-")
 
 
 @pytest.mark.parametrize("room", DOORS)

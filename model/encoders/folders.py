@@ -4,6 +4,7 @@ A folder says what a checkpoint of training says, so whatever opens one opens th
 """
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from configs.errors import BadRequest, Failure
 from model.encoders.weight_files import read_torch, read_weights
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
+LIBRARY = "metauas-pipeline"
 STATE_PREFIX = "network."  # of the network's keys in a checkpoint's state_dict
 
 
@@ -29,10 +31,12 @@ def read_content(path: str | Path) -> dict[str, Any]:
     if not path.is_dir():
         if not path.is_file():
             raise BadRequest(f"{path}: no such checkpoint; `dvc repro train` makes models/<system>/best.ckpt")
+        if path.suffix.lower() == ".onnx":
+            raise BadRequest(f"{path}: an exported file, which model.predict alone takes; pass the checkpoint")
         return read_torch(path)
     try:
         config = json.loads((path / CONFIG).read_text())
-        system, said = config["system"], dict(config["checkpoint"])
+        system, said = str(config["system"]), dict(config["checkpoint"])
         if "recipe" in said.get("network", {}):  # JSON has no tuples
             recipe = said["network"]["recipe"]
             recipe |= {name: tuple(recipe[name]) for name in ("mean", "std")}
@@ -42,6 +46,8 @@ def read_content(path: str | Path) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadRequest(f"{path / CONFIG}: not of this project ({type(error).__name__}: {error})") from None
+    if not (path / TENSORS).is_file():
+        raise BadRequest(f"{path}: a folder without {TENSORS}; complete it, or make it anew")
     state, _ = read_weights(path / TENSORS)
     return {system: said, "state_dict": {f"{STATE_PREFIX}{key}": value for key, value in state.items()}}
 
@@ -49,7 +55,7 @@ def read_content(path: str | Path) -> dict[str, Any]:
 def write_folder(
     folder: str | Path, system: str, said: Mapping[str, Any], state: Mapping[str, Tensor], card: str
 ) -> None:
-    """Write a network's folder; a file that is there is written over.
+    """Write a network's folder, in place of one of ours that is there; it appears whole or not at all.
 
     Args:
         folder: made if it is not there.
@@ -59,18 +65,43 @@ def write_folder(
         card: Markdown, for people.
 
     Raises:
+        BadRequest: there is another folder of that name.
         Failure: it cannot be written.
     """
     folder = Path(folder)
-    config = {"library": "metauas-pipeline", "system": system, "checkpoint": said}
+    if folder.exists() and not _is_ours(folder):
+        raise BadRequest(f"{folder}: is there, and is no folder of a network of ours; pass another name")
+    config = {"library": LIBRARY, "system": system, "checkpoint": said}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        aside, old = (
+            folder.absolute().with_name(f"{folder.absolute().name}.{part}") for part in ("partial", "replaced")
+        )
+        for left in (aside, old):
+            shutil.rmtree(left, ignore_errors=True)
+        aside.mkdir(parents=True)
         # safetensors refuses tensors that share memory, and views; a file that it writes itself nobody else may read.
-        (folder / TENSORS).write_bytes(save({key: value.detach().clone().contiguous() for key, value in state.items()}))
-        (folder / CARD).write_text(card)
-        (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        (aside / TENSORS).write_bytes(save({key: value.detach().clone().contiguous() for key, value in state.items()}))
+        (aside / CARD).write_text(card)
+        (aside / CONFIG).write_text(json.dumps(config, indent=1) + "\n")
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise Failure(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is empty, or holds a network of ours and nothing else."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return True
+    try:
+        return names <= {CONFIG, TENSORS, CARD} and json.loads((folder / CONFIG).read_text())["library"] == LIBRARY
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def find_pretrained(name: str | Path) -> Path:

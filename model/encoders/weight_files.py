@@ -47,7 +47,8 @@ def read_torch(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # of pickles that are refused right after
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  # what damaged bytes raise in torch's reader has no narrower class
-        reason = str(error).splitlines()[0] if str(error) else "it ends early"
+        # torch's own advice is to switch off what keeps a file from running code.
+        reason = str(error).splitlines()[0].partition("Re-running")[0].strip() if str(error) else "it ends early"
         raise BadRequest(f"{path}: not a torch file of plain tensors ({reason})") from None
     if not isinstance(content, dict):
         raise BadRequest(f"{path}: holds a {type(content).__name__}, wanted a dict of tensors")

@@ -2,11 +2,10 @@
 
 from model.features.episodes import FeatureSet, check_tasks, draw_episode, draw_places
 from model.features.extract import extract_shard, plan_features
-from model.features.items import Item, of_benchmark, of_pairs
+from model.features.items import of_benchmark, of_pairs
 
 __all__ = [
     "FeatureSet",
-    "Item",
     "check_tasks",
     "draw_episode",
     "draw_places",

@@ -2,20 +2,25 @@
 
 from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, read_images
 from model.inference.files import find_images, name_outputs
-from model.inference.looking import Map, Predicted, predict, score_of, set_threshold
-from model.inference.onnx_file import Inside, own_size, write_onnx
-from model.inference.threshold import Region, Threshold, in_words, regions
+from model.inference.looking import Map, Predicted, digest_of, distinct, predict, score_of, set_threshold
+from model.inference.onnx_file import Inside, Notes, Told, check_export, own_size, write_onnx
+from model.inference.threshold import Region, Threshold, in_words, regions_of
 
 __all__ = [
     "Engine",
     "Inside",
     "Map",
+    "Notes",
     "Predicted",
     "Region",
     "Speed",
     "Threshold",
     "Together",
+    "Told",
     "View",
+    "check_export",
+    "digest_of",
+    "distinct",
     "find_images",
     "in_words",
     "name_outputs",
@@ -24,7 +29,7 @@ __all__ = [
     "own_size",
     "predict",
     "read_images",
-    "regions",
+    "regions_of",
     "score_of",
     "set_threshold",
     "write_onnx",

@@ -19,8 +19,7 @@ from configs.model import System
 from model.encoders import STRIDES
 from model.fast import for_inference
 from model.images import Stretch, enlarge, fitted, read_image, resize_image, shrink_by
-from model.inference.onnx_file import OUTPUTS, notes_inside, open_onnx, own_size
-from model.inference.threshold import Threshold
+from model.inference.onnx_file import OUTPUTS, Notes, notes_inside, open_onnx, own_size
 from model.metacan import MetaCAN
 from model.metauas import MetaUAS, PromptPool, compare_many, pooled
 from model.onenip import OneNIP, neck
@@ -64,7 +63,7 @@ class Engine:
     size: tuple[int, int]  # height and width in pixels, to which images are stretched
     how: Stretch  # they are; see `model.images`
     score: ImageScore  # of an image, as the paper's code takes it
-    threshold: Threshold | None = None  # that an exported file has inside
+    notes: Notes | None = None  # that an exported file has inside, with its prompts
 
 
 def to_batch(images: Sequence[Image], size: tuple[int, int], how: Stretch = "corners") -> Tensor:
@@ -237,7 +236,7 @@ def open_engine(
         BadRequest: what is asked for does not go together with the file.
         Failure: a prompt cannot be read.
     """
-    if path.suffix == ".onnx":
+    if path.suffix.lower() == ".onnx":
         return _of_file(path, prompts, view, together, speed)
     if not prompts:
         raise BadRequest(f"--prompt: wanted normal images to compare with; {path} has none inside")
@@ -278,7 +277,7 @@ def _of_file(path: Path, prompts: Sequence[Path], view: View, together: Together
     if speed != Speed():
         raise BadRequest(f"{path}: an ONNX file runs on the CPU in float32; pass the checkpoint for other ways")
     opened = open_onnx(path)
-    notes = notes_inside(opened)
+    notes = notes_inside(opened, path)
     height, width = opened.get_inputs()[-1].shape[2:]
     if view not in (View(), View(height)):
         raise BadRequest(f"{path} is for one look at {height} x {width} px; leave --size and its like out")
@@ -292,14 +291,15 @@ def _of_file(path: Path, prompts: Sequence[Path], view: View, together: Together
             onnx_compare(path, list(read_images(prompts, size, how)), together), size, how, IMAGE_SCORES[system]
         )
     if prompts:
-        said = ", ".join(prompt["name"] for prompt in notes["prompts"])
+        said = ", ".join(prompt.name for prompt in notes.prompts)
         raise BadRequest(f"{path}: has its prompts inside ({said}); leave --prompt out, or pass another file")
-    threshold = notes["threshold"] and Threshold(**notes["threshold"])
+    if together != "maps":
+        raise BadRequest(f"{path}: has its prompts inside, whose maps are averaged; leave --together out")
 
     def run_file(queries: Tensor) -> Tensor:
         return torch.from_numpy(opened.run(["map"], {"query": queries.numpy()})[0])
 
-    return Engine(run_file, size, notes["stretch"], notes["image_score"], threshold)
+    return Engine(run_file, size, notes.stretch, notes.image_score, notes)
 
 
 def open_device(name: str) -> torch.device:

@@ -1,6 +1,7 @@
 """An engine at work on files: maps and scores of queries, and the threshold that normal images set."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from configs.errors import Failure
 from configs.evaluate import ImageScore
 from model.images import read_image
 from model.inference.engine import Engine, stretch, to_batch
-from model.inference.threshold import Threshold, threshold_of
+from model.inference.threshold import Threshold, check_threshold, threshold_of
 from model.scores import image_scores
 from pipeline.arrays import Image
 from pipeline.progress import track
@@ -57,6 +58,7 @@ def set_threshold(
         BadRequest: there are fewer than two, or the rate is no share.
         Failure: one of them cannot be read, or its map holds NaN.
     """
+    check_threshold(len(paths), rate)
     scores, peaks = [], []
     for _, one in track(predict(engine, paths, batch_size, own_size=own_size), "normal images", len(paths)):
         if isinstance(one, Failure):
@@ -64,6 +66,29 @@ def set_threshold(
         scores.append(score_of(one, how))
         peaks.append(float(one.map.max()))
     return threshold_of(scores, peaks, rate)
+
+
+def distinct(paths: Sequence[Path], known: Collection[str]) -> list[Path]:
+    """Those of the files that are not `known` by their sha256, each content once: a copy tells nothing new."""
+    seen, found = set(known), []
+    for path in paths:
+        digest = digest_of(path)
+        if digest not in seen:
+            seen.add(digest)
+            found.append(path)
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """Hexadecimal sha256 of a file.
+
+    Raises:
+        Failure: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def score_of(found: Predicted, how: ImageScore) -> float:

@@ -1,9 +1,7 @@
 """A network as an ONNX file: written, held against the network, and opened."""
 
 import importlib
-import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
+from configs.evaluate import ImageScore
 from configs.model import System
+from configs.section import Section, explain
 from model.encoders import STRIDES
+from model.images import Stretch
+from model.inference.threshold import Threshold
 from model.metacan import MetaCAN
 from model.metauas import MetaUAS, compare_many
 from model.onenip import OneNIP, neck, relative_map
@@ -25,6 +28,7 @@ from model.systems import Network, system_of
 OUTPUTS: dict[System, str] = {"metauas": "probability", "onenip": "map"}
 GIVEN, INSIDE = ["prompt", "query"], ["query"]  # inputs of a file that is given its prompts, and of one that has them
 KNOWN_OUTPUTS = ["map", "score"]  # of the latter
+NOTES = "metauas-pipeline"  # key of its metadata
 TOLERANCE = 1e-4  # of a pixel of the map, between the file and the network
 CHECKED_BATCH = 3  # another than was traced, so that a batch fixed by mistake is seen
 
@@ -34,12 +38,33 @@ def own_size(network: Network) -> tuple[int, int]:
     return network.size or (256, 256)
 
 
+class Told(Section):
+    """A file that something was made of."""
+
+    name: str
+    sha256: str
+
+
+class Notes(Section):
+    """What a file with its prompts inside says of itself, as JSON under one key of its metadata."""
+
+    version: str  # of this project
+    input: str  # in words
+    size: list[int]  # height and width in pixels
+    stretch: Stretch  # how an image is brought to it
+    image_score: ImageScore  # what output `score` is of the map
+    prompts: list[Told]
+    checkpoint: Told
+    data: str | None  # digest of the manifest that it learned from; None: not known
+    threshold: Threshold | None
+
+
 @dataclass(frozen=True)
 class Inside:
     """What a file for one kind of object keeps beside the network."""
 
     prompts: Tensor  # normal images float32 (K, 3, H, W) in [0, 1], whose maps are averaged
-    notes: Mapping[str, Any]  # what the file says of itself, JSON values by name
+    notes: Notes
 
 
 class _Known(nn.Module):
@@ -99,17 +124,8 @@ def write_onnx(
             the extra packages are not installed.
         Failure: the file does not compute what the network does.
     """
+    check_export(network, size)
     assert not isinstance(network, MetaCAN), "refused before"
-    if min(size) < STRIDES[-1] or any(side % STRIDES[-1] for side in size):
-        raise BadRequest(f"export: size is {size[0]} x {size[1]}; wanted multiples of {STRIDES[-1]}")
-    if isinstance(network, OneNIP):
-        if size != network.size:
-            raise BadRequest(f"export: size is {[*size]}; this OneNIP is of {[*network.size]} alone; leave --size out")
-        if not network.normaliser:
-            raise BadRequest(
-                "export: a published OneNIP has no scale c of its maps; `calibrate` it on normal images from Python"
-            )
-    _need_onnx()
     batch = torch.export.Dim("batch", min=1)
     images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     program = _traced(network, images, batch, inside, shared_prompt=shared_prompt)
@@ -124,6 +140,21 @@ def write_onnx(
     finally:
         aside.unlink(missing_ok=True)
     return difference
+
+
+def check_export(network: Network, size: tuple[int, int]) -> None:
+    """Check that a network can be written for images of `size` = (H, W); raises as `write_onnx`."""
+    assert not isinstance(network, MetaCAN), "refused before"
+    if min(size) < STRIDES[-1] or any(side % STRIDES[-1] for side in size):
+        raise BadRequest(f"export: size is {size[0]} x {size[1]}; wanted multiples of {STRIDES[-1]}")
+    if isinstance(network, OneNIP):
+        if size != network.size:
+            raise BadRequest(f"export: size is {[*size]}; this OneNIP is of {[*network.size]} alone; leave --size out")
+        if not network.normaliser:
+            raise BadRequest(
+                "export: a published OneNIP has no scale c of its maps; `calibrate` it on normal images from Python"
+            )
+    _need_onnx()
 
 
 def _traced(
@@ -150,8 +181,8 @@ def _traced(
             verbose=False,
         )
     assert program is not None
-    for name, value in (inside.notes if inside else {}).items():
-        program.model.metadata_props[name] = json.dumps(value)
+    if inside is not None:
+        program.model.metadata_props[NOTES] = inside.notes.model_dump_json()
     return program
 
 
@@ -173,11 +204,25 @@ def open_onnx(path: Path) -> Any:
     return opened
 
 
-def notes_inside(opened: Any) -> dict[str, Any] | None:
-    """What a file with its prompts inside says of itself; None of a file that is given its prompts."""
+def notes_inside(opened: Any, path: Path) -> Notes | None:
+    """What a file with its prompts inside says of itself; None of a file that is given its prompts.
+
+    Raises:
+        BadRequest: it says nothing, or another thing than this version understands.
+    """
     if [value.name for value in opened.get_inputs()] == GIVEN:
         return None
-    return {name: json.loads(value) for name, value in opened.get_modelmeta().custom_metadata_map.items()}
+    said = opened.get_modelmeta().custom_metadata_map.get(NOTES)
+    if said is None:
+        raise BadRequest(
+            f"{path}: its metadata have no {NOTES!r}; export it anew, with python -m model.export --prompt"
+        )
+    try:
+        return Notes.model_validate_json(said)
+    except ValidationError as error:
+        raise BadRequest(
+            f"{path}: its metadata are not of this version ({explain(error.errors()[0])}); export it anew"
+        ) from None
 
 
 def _difference(

@@ -1,7 +1,7 @@
 """What a checkpoint of MetaCAN says of itself: this project's, or the released one. Neither needs CLIP to be read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Checkpoint:
     clip_sha256: str | None  # of the CLIP file whose features it learned from; None: the file does not say
     state: dict[str, Tensor]
     published: bool  # names of the release, and no text embeddings
+    facts: dict[str, Any] = field(default_factory=dict)  # all that it says of its making
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -41,14 +42,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: neither a MetaCAN checkpoint of version {CHECKPOINT_VERSION} of this project (found {found}) nor"
             " a released one"
         )
-    arguments = dict(said["network"])
-    arguments["sizes"] = ClipSizes(**arguments["sizes"])
-    state = {
-        key.removeprefix(STATE_PREFIX): value
-        for key, value in content["state_dict"].items()
-        if key.startswith(STATE_PREFIX)
-    }
-    return Checkpoint(arguments, arguments.pop("clip_sha256"), state, published=False)
+    try:
+        arguments = dict(said["network"])
+        arguments["sizes"] = ClipSizes(**arguments["sizes"])
+        sha256 = arguments.pop("clip_sha256")
+        state = {
+            key.removeprefix(STATE_PREFIX): value
+            for key, value in content["state_dict"].items()
+            if key.startswith(STATE_PREFIX)
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadRequest(f"{path}: a damaged MetaCAN checkpoint ({type(error).__name__}: {error})") from None
+    return Checkpoint(arguments, sha256, state, published=False, facts=dict(said))
 
 
 def is_released(content: Mapping[str, object]) -> bool:

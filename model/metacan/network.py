@@ -73,6 +73,7 @@ class MetaCAN(nn.Module):
         self.detector: Detector | None = None
         if "text" in terms:
             self.detector = Detector(sizes.patches, sizes.width, hidden, sizes.embedding)
+        self.facts: dict[str, Any] = {}  # what its checkpoint says of its making
         self.arguments: dict[str, Any] = {
             "clip_sha256": clip.sha256 if clip else None,
             "blocks": self.blocks,
@@ -196,9 +197,13 @@ class MetaCAN(nn.Module):
             return network.eval()
         file = read_clip(clip, f"{path}", "clip")
         file.check_is(saved.clip_sha256, f"{path}")
-        network = cls(file, **saved.arguments)
+        try:
+            network = cls(file, **saved.arguments)
+        except TypeError as error:
+            raise BadRequest(f"{path}: a damaged MetaCAN checkpoint ({error})") from None
         check_keys(network.state_dict(), saved.state, path, cls.__name__)
         network.load_state_dict(saved.state)
+        network.facts = saved.facts
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -207,7 +212,7 @@ class MetaCAN(nn.Module):
         Raises:
             Failure: the folder cannot be written.
         """
-        said = {"version": CHECKPOINT_VERSION, "network": self.arguments}
+        said = {**self.facts, "version": CHECKPOINT_VERSION, "network": self.arguments}
         write_folder(folder, CHECKPOINT, said, self.state_dict(), "# MetaCAN\n\nOf metauas-pipeline.\n")
 
     @classmethod

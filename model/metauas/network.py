@@ -101,6 +101,7 @@ class MetaUAS(nn.Module):
         nn.init.constant_(cast(Tensor, self.mask_head.bias), math.log(START_SHARE / (1 - START_SHARE)))
         # Twice as fast on a CPU, and what a GPU's tensor cores want.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
+        self.facts: dict[str, Any] = {}  # what its checkpoint says of its making
         self.arguments: dict[str, Any] = {
             "encoder": encoder,
             "freeze_encoder": freeze_encoder,
@@ -231,6 +232,7 @@ class MetaUAS(nn.Module):
         check_finite(found.state, path)
         network.load_state_dict(found.state)
         network.size = found.size
+        network.facts = dict(content[CHECKPOINT])
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -242,7 +244,7 @@ class MetaUAS(nn.Module):
         """
         if self.size is None:
             raise BadRequest("MetaUAS: its size is not known; set it to what it was trained at, such as (256, 256)")
-        said = {"version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
+        said = {**self.facts, "version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
         write_folder(folder, CHECKPOINT, said, self.state_dict(), "# MetaUAS\n\nOf metauas-pipeline.\n")
 
     @classmethod

@@ -97,6 +97,7 @@ class OneNIP(nn.Module):
         self.alpha = alpha
         self.register_buffer("normaliser", torch.tensor(scoring.UNCALIBRATED))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's overloads
+        self.facts: dict[str, Any] = {}  # what its checkpoint says of its making
         self.arguments: dict[str, Any] = {
             "encoder": encoder,
             "size": list(self.size),
@@ -267,10 +268,11 @@ class OneNIP(nn.Module):
         arguments, state = read_own(content, path)
         try:
             network = cls(**arguments)
-        except (BadRequest, TypeError) as error:
+        except (BadRequest, TypeError, ValueError) as error:
             raise BadRequest(f"{path}: {error}") from None
         check_keys(network.state_dict(), state, path, cls.__name__)
         network.load_state_dict(state)
+        network.facts = dict(content[CHECKPOINT])
         return network.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -279,7 +281,7 @@ class OneNIP(nn.Module):
         Raises:
             Failure: the folder cannot be written.
         """
-        said = {"version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
+        said = {**self.facts, "version": CHECKPOINT_VERSION, "network": self.arguments, "size": list(self.size)}
         write_folder(folder, CHECKPOINT, said, self.state_dict(), "# OneNIP\n\nOf metauas-pipeline.\n")
 
     @classmethod

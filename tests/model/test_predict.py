@@ -325,13 +325,16 @@ def test_normal_images_set_a_threshold_and_each_query_is_decided(folder, normals
     assert threshold["normals"] == 19  # the prompt is none of them
     assert threshold["vouched"] <= 0.1
     shown = capsys.readouterr().out
-    assert "at most 10.0% of normal images are above it, by 19 of them\n" in shown
+    assert (
+        "by 19 normal images: on average at most 10.0% of such images are above it, 19.0% in nine sets of ten" in shown
+    )
     assert f"{sum(line['anomalous'] for line in said['queries'].values())} of 3 queries are anomalous" in shown
     for line in said["queries"].values():
         found = np.load(Path(line["map"]).with_suffix(".npy"))
         assert line["score"] == pytest.approx(float(found.max()))
         assert line["anomalous"] == (line["score"] > threshold["score"])
-        assert sum(region["area_px"] for region in line["regions"]) == (found > threshold["pixel"]).sum()
+        wanted = (found > threshold["pixel"]).sum() if line["anomalous"] else 0
+        assert sum(region["area_px"] for region in line["regions"]) == wanted
     assert main([*look, "--query", *map(str, sorted(normals.iterdir())[1:])]) == 0
     again = json.loads((folder / "out" / "scores.json").read_text())["queries"]
     assert sum(line["anomalous"] for line in again.values()) <= 1
@@ -342,13 +345,38 @@ def test_too_few_normal_images_are_told_with_what_they_can_vouch_for(folder, nor
     look += ["--query", str(folder / "query" / "good" / "0.png"), "--out", str(folder / "heat.png")]
     assert main([*look, "--normals", str(normals)]) == 0
     shown = capsys.readouterr().out
-    assert "at most 5.0% of normal images are above it, by 19 of them, too few for less" in shown
+    assert "by 19 normal images, too few for less: on average at most 5.0% of such images" in shown
     assert shown.rstrip().endswith(("normal", "anomalous"))
-    with pytest.raises(BadRequest, match="1 normal images; wanted 2 or more that are no prompts"):
+    with pytest.raises(BadRequest, match="1 normal images that are neither prompts nor copies; wanted 2"):
         main([*look, "--normals", str(normals / "00.png"), str(normals / "01.png")])
     (normals / "05.png").write_bytes(b"no image")
     with pytest.raises(Failure, match=r"--normals: .*05.png: not an image .* all must be read to set a threshold"):
         main([*look, "--normals", str(normals)])
+
+
+def test_copies_count_once_and_a_copy_of_the_prompt_not_at_all(folder, normals, capsys):
+    look = ["--checkpoint", str(folder / "best.ckpt"), "--query", str(folder / "query" / "good" / "0.png")]
+    look += ["--out", str(folder / "heat.png"), "--normals", str(normals), str(normals.resolve() / "0*.png")]
+    (folder / "prompt.png").write_bytes((normals / "00.png").read_bytes())
+    (normals / "copy.png").write_bytes((normals / "01.png").read_bytes())
+    main([*look, "--prompt", str(folder / "prompt.png")])
+    assert "by 19 normal images" in capsys.readouterr().out
+
+
+def test_normal_images_are_never_written_over(folder, normals):
+    (folder / "q").mkdir()
+    (folder / "q" / "00.png").write_bytes((normals / "01.png").read_bytes())
+    before = (normals / "00.png").read_bytes()
+    look = ["--checkpoint", str(folder / "best.ckpt"), "--prompt", str(normals / "02.png"), "--normals", str(normals)]
+    with pytest.raises(BadRequest, match=r"00\.png"):
+        main([*look, "--query", str(folder / "q"), "--out", str(normals)])
+    assert (normals / "00.png").read_bytes() == before
+
+
+def test_a_rate_without_normal_images_is_refused(folder, normals):
+    look = ["--checkpoint", str(folder / "best.ckpt"), "--prompt", str(normals / "00.png")]
+    with pytest.raises(BadRequest, match="--false-alarms: wanted --normals too"):
+        main([*look, "--query", str(normals), "--out", str(folder / "out"), "--false-alarms", "0.1"])
 
 
 def test_frames_lie_around_their_regions():

@@ -3,9 +3,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def test_the_command_s_file_computes_what_the_network_does_for_any_batch(network
         assert np.abs(found - expected).max() < 1e-4
 
 
-@pytest.mark.parametrize(("size", "wanted"), [((), (32, 64)), (("64",), (64, 64)), (("96", "32"), (96, 32))])
+@pytest.mark.parametrize(("size", "wanted"), [((), (32, 64)), (("96", "32"), (96, 32))])
 def test_a_file_need_not_be_square(network, tmp_path, size, wanted):
     checkpoint = save_checkpoint(tmp_path / "best.ckpt", network, size=(32, 64))
     options = ["--size", *size] if size else []
@@ -83,7 +85,9 @@ def test_the_file_of_a_onenip_gives_its_maps(tmp_path, shared_prompt):
 
 
 def test_a_file_that_computes_something_else_is_not_left_behind(network, tmp_path, monkeypatch):
-    monkeypatch.setattr("model.inference.onnx_file.TOLERANCE", -1.0)
+    written = SimpleNamespace(save=lambda path: Path(path).write_bytes(b"another network"))
+    monkeypatch.setattr("model.inference.onnx_file._traced", lambda *_, **__: written)
+    monkeypatch.setattr("model.inference.onnx_file._difference", lambda *_, **__: 0.5)
     with pytest.raises(Failure, match=r"metauas\.onnx: its maps differ from the network's"):
         write_onnx(network, tmp_path / "metauas.onnx", (32, 32))
     assert list(tmp_path.iterdir()) == []
@@ -148,13 +152,13 @@ def test_a_file_with_its_prompts_inside_decides_as_the_checkpoint_does(known):
 def test_such_a_file_says_what_it_is_and_takes_any_batch(known):
     folder, prompts, _ = known
     opened = open_onnx(folder / "nut.onnx")
-    notes = notes_inside(opened)
-    assert [prompt["name"] for prompt in notes["prompts"]] == [Path(name).name for name in prompts[1:]]
-    assert notes["checkpoint"]["sha256"] == hashlib.sha256((folder / "best.ckpt").read_bytes()).hexdigest()
-    assert notes["size"] == [64, 96]
+    notes = notes_inside(opened, folder)
+    assert [prompt.name for prompt in notes.prompts] == [Path(name).name for name in prompts[1:]]
+    assert notes.checkpoint.sha256 == hashlib.sha256((folder / "best.ckpt").read_bytes()).hexdigest()
+    assert notes.size == [64, 96]
     for batch in (1, 5):
         found, scores = opened.run(["map", "score"], {"query": images(batch, 96)[:, :, :64].numpy()})
-        np.testing.assert_allclose(scores, image_scores(found[:, 0], notes["image_score"]), atol=1e-5)
+        np.testing.assert_allclose(scores, image_scores(found[:, 0], notes.image_score), atol=1e-5)
 
 
 def test_a_script_without_us_gives_the_same(known):
@@ -178,6 +182,7 @@ def test_what_does_not_go_together_with_prompts_inside_is_told(known, tmp_path):
         (["--own-size"], "its threshold is of its own size and score; leave --own-size and --score out"),
         (["--score", "top"], "its threshold is of its own size and score"),
         (["--size", "256"], "is for one look at 64 x 96 px"),
+        (["--together", "best"], "has its prompts inside, whose maps are averaged; leave --together out"),
     ):
         with pytest.raises(BadRequest, match=said):
             predict_main([*file, *look, *more])
@@ -188,6 +193,28 @@ def test_what_does_not_go_together_with_prompts_inside_is_told(known, tmp_path):
     for options in (normals, [*prompts, "--shared-prompt"]):
         with pytest.raises(BadRequest, match="--normals and --prompt go together, and --shared-prompt is for"):
             main(["--checkpoint", str(folder / "best.ckpt"), "--out", str(tmp_path / "x.onnx"), *options])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"), [({}, "its metadata have no 'metauas-pipeline'"), ({"metauas-pipeline": "{}"}, "not of this")]
+)
+def test_a_file_whose_metadata_were_lost_is_told(known, tmp_path, metadata, said):
+    folder, _, _ = known
+    model = onnx.load(folder / "nut.onnx")
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, metadata | {"onnx.infer": "onnxruntime.quant"})
+    onnx.save(model, tmp_path / "NUT.ONNX")
+    look = ["--query", str(folder / "query.png"), "--out", str(tmp_path / "heat.png")]
+    with pytest.raises(BadRequest, match=said):
+        predict_main(["--checkpoint", str(tmp_path / "NUT.ONNX"), *look])
+
+
+def test_what_tools_add_to_the_metadata_does_no_harm(known, tmp_path):
+    folder, _, _ = known
+    model = onnx.load(folder / "nut.onnx")
+    model.metadata_props.add(key="onnx.infer", value="onnxruntime.quant")
+    onnx.save(model, tmp_path / "nut.onnx")
+    assert notes_inside(open_onnx(tmp_path / "nut.onnx"), tmp_path).size == [64, 96]
 
 
 def test_a_metacan_is_not_exported(tmp_path):

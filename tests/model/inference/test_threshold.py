@@ -52,7 +52,7 @@ def test_of_new_normal_images_no_more_than_the_rate_are_alarms():
 
 
 @pytest.mark.parametrize(
-    ("scores", "rate", "said"), [([0.5], 0.1, "1 normal images; wanted 2"), ([0, 1], 1.0, "share")]
+    ("scores", "rate", "said"), [([0.5], 0.1, "1 normal images that are neither"), ([0, 1], 1.0, "share")]
 )
 def test_what_sets_no_threshold_is_told(scores, rate, said):
     with pytest.raises(BadRequest, match=said):
