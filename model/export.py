@@ -23,28 +23,26 @@ from pathlib import Path
 import torch
 
 from configs.errors import BadRequest, run
-from model.encoders import TENSORS, read_content
+from model.encoders import TENSORS, sha256_of
 from model.inference import (
     Inside,
     Notes,
     Speed,
     Told,
     View,
+    add_threshold_options,
     check_export,
-    digest_of,
-    distinct,
     find_images,
-    in_words,
+    find_normals,
     open_engine,
     own_size,
     read_images,
     set_threshold,
     write_onnx,
 )
-from model.systems import is_metacan, open_network
+from model.systems import Network, is_metacan, open_network
 
 BATCH = 8
-FALSE_ALARMS = 0.01
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,34 +59,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--prompt", nargs="+", metavar="IMAGES", help="normal images to keep inside; the mean of their maps counts"
     )
-    parser.add_argument(
-        "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
-    )
-    parser.add_argument(
-        "--false-alarms", type=float, help=f"share of normal images that may be above it (default: {FALSE_ALARMS})"
-    )
+    add_threshold_options(parser)
     args = parser.parse_args(argv)
     if args.out.resolve() == args.checkpoint.resolve():
         raise BadRequest(f"--out {args.out}: would be written over the checkpoint; pass another name")
     if args.size and len(args.size) > 2:
         raise BadRequest(f"--size {' '.join(map(str, args.size))}: wanted a side, or height and width")
-    if args.false_alarms is not None and not args.normals:
-        raise BadRequest("--false-alarms: wanted --normals too, the images by which a threshold is set")
-    if (args.normals or args.shared_prompt) and bool(args.prompt) == args.shared_prompt:
+    normals = find_normals(args)
+    if (normals or args.shared_prompt) and bool(args.prompt) == args.shared_prompt:
         raise BadRequest("--normals and --prompt go together, and --shared-prompt is for a file without prompts inside")
     if is_metacan(args.checkpoint):
         raise BadRequest(f"{args.checkpoint}: a MetaCAN, whose image tower is a file of its own, is not exported")
     network = open_network(args.checkpoint)
     size = (args.size[0], args.size[-1]) if args.size else own_size(network)
     check_export(network, size)  # before normal images are gone through
-    inside = _inside(args, size) if args.prompt else None
+    inside = _inside(args, network, normals, size) if args.prompt else None
     difference = write_onnx(network, args.out, size, shared_prompt=args.shared_prompt, inside=inside)
     megabytes = args.out.stat().st_size / 1e6
     print(f"{args.out}: {megabytes:.1f} MB, {size[0]} x {size[1]} px, within {difference:.1e} of the network")
     return 0
 
 
-def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
+def _inside(args: argparse.Namespace, network: Network, normals: Sequence[Path], size: tuple[int, int]) -> Inside:
     """The prompts of a file, and what it says of itself.
 
     Raises:
@@ -96,13 +88,12 @@ def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
         Failure: one cannot be read.
     """
     paths = find_images(args.prompt)
+    prompts = [Told(name=path.name, sha256=sha256_of(path)) for path in paths]
     engine = open_engine(args.checkpoint, paths, View(size), "maps", Speed(), BATCH)
     threshold = None
-    if args.normals:
-        normals = distinct(find_images(args.normals), {digest_of(path) for path in paths})
-        rate = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
-        threshold = set_threshold(engine, normals, engine.score, rate, BATCH)
-        print(in_words(threshold))
+    if normals:
+        known = [prompt.sha256 for prompt in prompts]
+        threshold = set_threshold(engine, normals, known, engine.score, args.false_alarms, BATCH)
     file = args.checkpoint / TENSORS if args.checkpoint.is_dir() else args.checkpoint
     notes = Notes(
         version=version("metauas-pipeline"),
@@ -110,18 +101,12 @@ def _inside(args: argparse.Namespace, size: tuple[int, int]) -> Inside:
         size=list(engine.size),
         stretch=engine.how,
         image_score=engine.score,
-        prompts=[Told(name=path.name, sha256=digest_of(path)) for path in paths],
-        checkpoint=Told(name=args.checkpoint.name, sha256=digest_of(file)),
-        data=_data_of(args.checkpoint),
+        prompts=prompts,
+        checkpoint=Told(name=args.checkpoint.name, sha256=sha256_of(file)),
+        data=network.facts.get("pairs"),
         threshold=threshold,
     )
     return Inside(torch.stack(list(read_images(paths, engine.size, engine.how))), notes)
-
-
-def _data_of(checkpoint: Path) -> str | None:
-    """The digest of the manifest that a checkpoint of ours learned from."""
-    said = (part for part in read_content(checkpoint).values() if isinstance(part, dict))
-    return next((str(part["pairs"]) for part in said if "pairs" in part), None)
 
 
 if __name__ == "__main__":

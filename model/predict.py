@@ -37,6 +37,7 @@ import numpy as np
 
 from configs.errors import BadRequest, Failure, run
 from configs.evaluate import ImageScore
+from model.encoders import sha256_of
 from model.inference import (
     Engine,
     Map,
@@ -46,10 +47,9 @@ from model.inference import (
     Threshold,
     Together,
     View,
-    digest_of,
-    distinct,
+    add_threshold_options,
     find_images,
-    in_words,
+    find_normals,
     name_outputs,
     open_engine,
     predict,
@@ -61,7 +61,6 @@ from pipeline.arrays import Image
 from pipeline.progress import track
 
 Line = dict[str, Any]  # what is told of a query, as JSON
-FALSE_ALARMS = 0.01
 OVERLAY_OPACITY = 0.5
 FRAME = (0, 255, 255)
 SCORES = {
@@ -99,7 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.batch_size < 1:
         raise BadRequest(f"--batch-size is {args.batch_size}; wanted 1 or more")
     prompts, queries = find_images(args.prompt or ()), find_images(args.query)
-    outputs = name_outputs(queries, [*prompts, *find_images(args.normals or ())], args.out)
+    normals = find_normals(args)
+    outputs = name_outputs(queries, [*prompts, *normals], args.out)
     _warn_of_prompts_among(queries, prompts)
     speed = Speed(args.device, args.bf16, args.compile)
     view = View(args.size, args.keep_aspect, tuple(args.scales))
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.score = args.score or engine.score
     if args.score == "own" != engine.score:
         raise BadRequest(f"--score own: {args.checkpoint} has no score but of its maps; pass max, top or pooled")
-    args.threshold = _threshold(engine, args, prompts)
+    args.threshold = _threshold(engine, args, prompts, normals)
     results = predict(engine, queries, args.batch_size, own_size=args.own_size)
     folder = args.out.parent if args.out.suffix.lower() == ".png" else args.out
     lines = folder / "scores.jsonl" if args.json else None
@@ -136,26 +136,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _threshold(engine: Engine, args: argparse.Namespace, prompts: Sequence[Path]) -> Threshold | None:
+def _threshold(
+    engine: Engine, args: argparse.Namespace, prompts: Sequence[Path], normals: Sequence[Path]
+) -> Threshold | None:
     """That of the normal images that are no prompts, or that of an exported file; None where there is neither."""
-    inside = engine.notes.threshold if engine.notes else None
-    if not args.normals:
-        if args.false_alarms is not None:
-            raise BadRequest("--false-alarms: wanted --normals too, the images by which a threshold is set")
-        if inside and (args.own_size or args.score != engine.score):
-            raise BadRequest(
-                f"{args.checkpoint}: its threshold is of its own size and score; leave --own-size and --score out, or"
-                " pass --normals to set another"
-            )
-        return inside
-    known = {digest_of(path) for path in prompts} | {
-        told.sha256 for told in (engine.notes.prompts if engine.notes else ())
-    }
-    rate = FALSE_ALARMS if args.false_alarms is None else args.false_alarms
-    paths = distinct(find_images(args.normals), known)
-    found = set_threshold(engine, paths, args.score, rate, args.batch_size, own_size=args.own_size)
-    print(in_words(found))
-    return found
+    notes = engine.notes
+    if normals:
+        known = [told.sha256 for told in notes.prompts] if notes else list(map(sha256_of, prompts))
+        rate = args.false_alarms
+        return set_threshold(engine, normals, known, args.score, rate, args.batch_size, own_size=args.own_size)
+    if notes and notes.threshold and (args.own_size or args.score != engine.score):
+        raise BadRequest(
+            f"{args.checkpoint}: its threshold is of its own size and score; leave --own-size and --score out, or pass"
+            " --normals to set another"
+        )
+    return notes.threshold if notes else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -194,12 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         default="maps",
         help="several prompts: mean of maps (default) or of aligned features, or the best match of each query",
     )
-    parser.add_argument(
-        "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
-    )
-    parser.add_argument(
-        "--false-alarms", type=float, help=f"share of normal images that may be above it (default: {FALSE_ALARMS})"
-    )
+    add_threshold_options(parser)
     parser.add_argument("--clip-weights", type=Path, help="file of ViT-B-16-plus-240, for a MetaCAN")
     parser.add_argument("--overlay", action="store_true", help="draw the heat map over the image")
     parser.add_argument(

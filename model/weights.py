@@ -11,7 +11,6 @@ With --save a network becomes a folder as model hubs hold it, which every comman
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -35,6 +34,7 @@ from model.encoders import (
     read_clip,
     read_content,
     read_weights,
+    sha256_of,
     write_folder,
 )
 from model.metacan import CHECKPOINT as METACAN
@@ -72,8 +72,7 @@ def describe(path: Path) -> Description:
 
 
 def _sha256(path: Path) -> str:
-    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path / TENSORS if path.is_dir() else path)
 
 
 def _recognise(path: Path) -> tuple[str, list[nn.Module]]:
@@ -166,12 +165,10 @@ def save(args: argparse.Namespace, sha256: str) -> None:
         height, width = network.size
         raise BadRequest(f"--size: {args.file} says itself that it is for {height} x {width} px; leave it out")
     size = network.size or _size(args)
-    content = read_content(args.file)
-    said = dict(content.get(system, {}))
-    said |= {"version": VERSIONS[system], "network": network.arguments, "size": list(size)}
+    said = {**network.facts, "version": VERSIONS[system], "network": network.arguments, "size": list(size)}
     source = f"{args.file.name}, sha256 `{sha256}`"
     report = f"As `evaluate` wrote them in {args.report}:\n\n{table.read_text()}" if table else None
-    text = card(system, said, source, report, published=system not in content)
+    text = card(system, said, source, report, published=not network.facts)
     write_folder(args.save, system, said, network.state_dict(), text)
     print(f"{args.save}: {NAMES[system]}, as config.json, model.safetensors and README.md", file=sys.stderr)
 

@@ -1,6 +1,5 @@
 """CLIP's two towers, of ViT-B-16-plus-240 unless sizes say otherwise, built and read as open_clip does."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import BadRequest, Failure
-from model.encoders.weight_files import check_finite, read_torch
+from configs.features import Towers
+from model.encoders.weight_files import check_finite, read_torch, sha256_of
 
 ARCHITECTURE = "ViT-B-16-plus-240"
 FILE = "vit_b_16_plus_240-laion400m_e32-699c4b84.pt"
@@ -69,6 +69,11 @@ def build_text_tower(sizes: ClipSizes) -> Any:
     return _frozen(_build_text_tower(sizes.embedding, config))
 
 
+def sizes_of(towers: Towers | None) -> ClipSizes:
+    """The sizes that parameters name; those of ViT-B-16-plus-240 where they name none."""
+    return ClipSizes(**towers.model_dump()) if towers else ClipSizes()
+
+
 @dataclass(frozen=True)
 class ClipFile:
     """The content of open_clip's file, of all of CLIP or of its image tower alone. `read_clip` makes it."""
@@ -84,8 +89,7 @@ class ClipFile:
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal digest of the file."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path)
 
     def check_is(self, sha256: str | None, user: str) -> None:
         """Check that this is the file that `user` was trained with.

@@ -1,5 +1,6 @@
 """Files of weights: reading them without running code from them, and fitting them to an encoder."""
 
+import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, Failure
 from configs.model import PIP_WEIGHTS
 
 SHOWN_KEYS = 3  # in an error; the rest are counted
@@ -53,6 +54,19 @@ def read_torch(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadRequest(f"{path}: holds a {type(content).__name__}, wanted a dict of tensors")
     return content
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal sha256 of a file of any kind.
+
+    Raises:
+        Failure: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def fit(net: nn.Module, state: Mapping[str, Tensor], path: str | Path, optional: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from model.features.episodes import FeatureSet, check_tasks, draw_episode, draw_places
 from model.features.extract import extract_shard, plan_features
-from model.features.items import of_benchmark, of_pairs
+from model.features.items import made_with, of_benchmark, of_pairs
 
 __all__ = [
     "FeatureSet",
@@ -10,6 +10,7 @@ __all__ = [
     "draw_episode",
     "draw_places",
     "extract_shard",
+    "made_with",
     "of_benchmark",
     "of_pairs",
     "plan_features",

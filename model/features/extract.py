@@ -15,8 +15,8 @@ from torch import Tensor
 
 from configs.errors import Failure
 from configs.features import FeaturesParams
-from model.encoders import ClipSizes, read_clip
-from model.features.items import Item, digest_of, tasks_of
+from model.encoders import ClipSizes, read_clip, sha256_of, sizes_of
+from model.features.items import Item, made_with, tasks_of
 from model.images import read_image, resize_image
 from model.metacan import image_tokens
 from pipeline.shards import (
@@ -65,7 +65,7 @@ def plan_features(
     clip = params.features.clip
     assert clip is not None, "without CLIP no features are made"
     file = read_clip(clip.weights, "features", "features.clip.weights")
-    sizes = ClipSizes(**clip.towers.model_dump()) if clip.towers else ClipSizes()
+    sizes = sizes_of(clip.towers)
     file.image_tower(sizes)  # a file that does not fit is told before any worker starts
     by_split = {split: sorted((item for item in items if item.split == split), key=_rank) for split in ("train", "val")}
     content = json.dumps({split: [asdict(item) for item in own] for split, own in by_split.items()})
@@ -75,7 +75,7 @@ def plan_features(
     plan.write_text(content)
     attributes = {
         "stage": "features",
-        "parameters": {"blocks": clip.blocks, "sizes": asdict(sizes), "clip_sha256": file.sha256},
+        "parameters": made_with(clip, file.sha256),
         **made_by(__name__, LIBRARIES),
     }
 
@@ -127,7 +127,7 @@ def _image(item: Item, task: FeaturesTask) -> Tensor:
     """Float32 (3, side, side) in [0, 1], as CLIP sees it."""
     if isinstance(item.place, str):
         path = Path(item.place)
-        if digest_of(path) != item.content:
+        if sha256_of(path) != item.content:
             raise Failure(f"{path}: changed since it was listed, or another file on this worker; run `dvc repro`")
         pixels = read_image(path)
     else:

@@ -3,12 +3,15 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from configs.errors import BadRequest
+from configs.features import Clip
+from model.encoders import sha256_of, sizes_of
 from pipeline.progress import track
 from pipeline.shards import THE_ORIGINAL, open_shard, read_manifest
 
@@ -44,7 +47,7 @@ def of_benchmark(images: Iterable[tuple[str, Path, bool]], root: Path, val_share
     by_part: dict[tuple[str, bool], list[Item]] = defaultdict(list)
     for group, path, anomalous in track(listed, "features files", len(listed)):
         name = path.absolute().relative_to(root.absolute()).as_posix()
-        content = digest_of(path)
+        content = sha256_of(path)
         number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:ID_BYTES])
         by_part[group, anomalous].append(Item("train", group, anomalous, number, name, str(path.absolute()), content))
     found = []
@@ -96,10 +99,9 @@ def of_pairs(root: Path, *, by_kind: bool) -> list[Item]:
     return found
 
 
-def digest_of(path: Path) -> str:
-    """The hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def made_with(clip: Clip, sha256: str) -> dict[str, Any]:
+    """All that features hang on beside the images, as their shards keep it and as who learns from them wants it."""
+    return {"blocks": clip.blocks, "sizes": asdict(sizes_of(clip.towers)), "clip_sha256": sha256}
 
 
 def tasks_of(items: Sequence[Item]) -> list[str]:

@@ -2,9 +2,17 @@
 
 from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, read_images
 from model.inference.files import find_images, name_outputs
-from model.inference.looking import Map, Predicted, digest_of, distinct, predict, score_of, set_threshold
+from model.inference.looking import (
+    Map,
+    Predicted,
+    add_threshold_options,
+    find_normals,
+    predict,
+    score_of,
+    set_threshold,
+)
 from model.inference.onnx_file import Inside, Notes, Told, check_export, own_size, write_onnx
-from model.inference.threshold import Region, Threshold, in_words, regions_of
+from model.inference.threshold import Region, Threshold, regions_of
 
 __all__ = [
     "Engine",
@@ -18,11 +26,10 @@ __all__ = [
     "Together",
     "Told",
     "View",
+    "add_threshold_options",
     "check_export",
-    "digest_of",
-    "distinct",
     "find_images",
-    "in_words",
+    "find_normals",
     "name_outputs",
     "open_device",
     "open_engine",

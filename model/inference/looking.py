@@ -1,6 +1,6 @@
 """An engine at work on files: maps and scores of queries, and the threshold that normal images set."""
 
-import hashlib
+import argparse
 from collections.abc import Collection, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from configs.errors import Failure
+from configs.errors import BadRequest, Failure
 from configs.evaluate import ImageScore
+from model.encoders import sha256_of
 from model.images import read_image
 from model.inference.engine import Engine, stretch, to_batch
-from model.inference.threshold import Threshold, check_threshold, threshold_of
+from model.inference.files import find_images
+from model.inference.threshold import Threshold, check_threshold, in_words, threshold_of
 from model.scores import image_scores
 from pipeline.arrays import Image
 from pipeline.progress import track
 
 Map = npt.NDArray[np.float32]
+FALSE_ALARMS = 0.01
 
 
 class Predicted(NamedTuple):
@@ -49,15 +52,54 @@ def predict(
             yield path, found or Failure(f"{path}: the anomaly map holds NaN or infinity; wanted numbers")
 
 
+def add_threshold_options(parser: argparse.ArgumentParser) -> None:
+    """The options --normals and --false-alarms, which `find_normals` checks."""
+    parser.add_argument(
+        "--normals", nargs="+", metavar="IMAGES", help="further normal images, which set a threshold to decide by"
+    )
+    parser.add_argument(
+        "--false-alarms", type=float, help=f"share of normal images that may be above it (default: {FALSE_ALARMS})"
+    )
+
+
+def find_normals(args: argparse.Namespace) -> list[Path]:
+    """The normal images that the options name; none without --normals.
+
+    Raises:
+        BadRequest: there are none, or a rate without them.
+    """
+    if args.false_alarms is not None and not args.normals:
+        raise BadRequest("--false-alarms: wanted --normals too, the images by which a threshold is set")
+    return find_images(args.normals or ())
+
+
 def set_threshold(
-    engine: Engine, paths: Sequence[Path], how: ImageScore, rate: float, batch_size: int, *, own_size: bool = False
+    engine: Engine,
+    normals: Sequence[Path],
+    prompts: Collection[str],
+    how: ImageScore,
+    rate: float | None,
+    batch_size: int,
+    *,
+    own_size: bool = False,
 ) -> Threshold:
-    """The threshold that normal images set, which are no prompts; see `threshold_of`.
+    """The threshold that normal images set, and a line about it; see `threshold_of`.
+
+    Args:
+        engine: that looks at them.
+        normals: copies and prompts among them are left out.
+        prompts: the sha256 of each.
+        how: an image's score is taken.
+        rate: of false alarms; None: FALSE_ALARMS.
+        batch_size: images at a time.
+        own_size: see `predict`.
 
     Raises:
         BadRequest: there are fewer than two, or the rate is no share.
         Failure: one of them cannot be read, or its map holds NaN.
     """
+    rate = FALSE_ALARMS if rate is None else rate
+    paths = distinct(normals, prompts)
     check_threshold(len(paths), rate)
     scores, peaks = [], []
     for _, one in track(predict(engine, paths, batch_size, own_size=own_size), "normal images", len(paths)):
@@ -65,30 +107,20 @@ def set_threshold(
             raise Failure(f"--normals: {one}; all must be read to set a threshold")
         scores.append(score_of(one, how))
         peaks.append(float(one.map.max()))
-    return threshold_of(scores, peaks, rate)
+    found = threshold_of(scores, peaks, rate)
+    print(in_words(found))
+    return found
 
 
 def distinct(paths: Sequence[Path], known: Collection[str]) -> list[Path]:
     """Those of the files that are not `known` by their sha256, each content once: a copy tells nothing new."""
     seen, found = set(known), []
     for path in paths:
-        digest = digest_of(path)
+        digest = sha256_of(path)
         if digest not in seen:
             seen.add(digest)
             found.append(path)
     return found
-
-
-def digest_of(path: Path) -> str:
-    """Hexadecimal sha256 of a file.
-
-    Raises:
-        Failure: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise Failure(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def score_of(found: Predicted, how: ImageScore) -> float:

@@ -170,7 +170,7 @@ class Loop:
         batch = next(
             Feed(self.feed.dataset, SHEET_PAIRS, buffer=self.recipe.shuffle_pairs, seed=self.learner.seed).epoch(1)
         )
-        self.learner.draw_views(self._picture("augmented.png"), self._to_device(batch))
+        self.learner.draw_views(self.run.picture("augmented.png"), self._to_device(batch))
 
     def _draw_predictions(self, epoch: int) -> None:
         held = self.held.dataset
@@ -180,14 +180,9 @@ class Loop:
         shown = [held.kind_names[kind] for kind in kinds[places]]
         names = [f"{kind}\n{shard} {row}" for kind, (shard, row) in zip(shown, lies, strict=True)]
         (batch,) = self.held.some(places, len(places))
-        self.learner.draw_predictions(self._picture(f"val_epoch_{epoch:03d}.png"), f"val, epoch {epoch}", batch, names)
-
-    def _picture(self, name: str) -> Path:
-        """The path of a picture, where none is: one that is there may be linked to DVC's cache."""
-        self.run.pictures.mkdir(parents=True, exist_ok=True)
-        path = self.run.pictures / name
-        path.unlink(missing_ok=True)
-        return path
+        self.learner.draw_predictions(
+            self.run.picture(f"val_epoch_{epoch:03d}.png"), f"val, epoch {epoch}", batch, names
+        )
 
     def _publish(self) -> None:
         self.run.note(self.state, finished=self.finished)

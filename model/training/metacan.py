@@ -5,7 +5,6 @@ a task draws in a step follows from seed, step and task alone, so a killed run g
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from statistics import mean
 from typing import Any, overload
 
@@ -14,8 +13,8 @@ import torch
 
 from configs.errors import Failure
 from configs.train import MetaCANTrain, MetaCANTrainParams
-from model.encoders import ClipSizes
-from model.features import FeatureSet, check_tasks, draw_episode, draw_places
+from model.encoders import sizes_of
+from model.features import FeatureSet, check_tasks, draw_episode, draw_places, made_with
 from model.kept_memory import keep_freed_memory
 from model.metacan import CHECKPOINT, CHECKPOINT_VERSION, MetaCAN, Recipe, Task, focal_loss, outer_step
 from model.scores import score
@@ -23,10 +22,9 @@ from model.training.checkpoints import restore, save_best, save_last
 from model.training.live_curves import add_point, write_curves
 from model.training.places import Places, count_parameters
 from model.training.run_state import LAST_EPOCH, RunState, best_epoch
-from model.training.runs import Run, open_run, settings_of, versions
+from model.training.runs import Run, facts_of, open_run, settings_of
 from model.training.score_sheet import Scored, write_scores
 from pipeline.progress import track
-from pipeline.shards import fingerprint
 
 SELECT_BY = {"val_loss": "val/loss", "val_i_auroc": "val/i_auroc", "last": LAST_EPOCH}
 FOR_VALIDATION = 0  # in place of a step in the keys of draws; training counts from 1
@@ -154,20 +152,24 @@ def train_metacan(params: MetaCANTrainParams, places: Places, code: str) -> None
     run = open_run(places.runs, settings, lambda state: not state.batch and state.step < steps)
     state = run.state()
     torch.manual_seed(params.seed)
-    sizes = ClipSizes(**clip.towers.model_dump()) if clip.towers else ClipSizes()
     network = MetaCAN.from_clip(
-        clip.weights, blocks=clip.blocks, terms=params.model.terms, hidden=params.model.hidden, sizes=sizes
+        clip.weights,
+        blocks=clip.blocks,
+        terms=params.model.terms,
+        hidden=params.model.hidden,
+        sizes=sizes_of(clip.towers),
     )
-    made_with = {"blocks": clip.blocks, "sizes": asdict(sizes), "clip_sha256": network.arguments["clip_sha256"]}
-    if training.parameters != made_with:
+    wanted = made_with(clip, network.arguments["clip_sha256"])
+    if training.parameters != wanted:
         raise Failure(
             f"train: the features in {places.shards} were made with {training.parameters}, but params.yaml says"
-            f" {made_with}; run `dvc repro features`"
+            f" {wanted}; run `dvc repro features`"
         )
     learner = MetaLearner(network.to("cuda" if torch.cuda.is_available() else "cpu"), recipe, params.seed)
     if state.step:
         restore(run.model, learner)
-    _Loop(learner, training, held, state, run, places, _facts(params, training, learner, run)).learn(steps)
+    facts = {**facts_of(params, run, CHECKPOINT_VERSION, network.arguments), "features": training.digest}
+    _Loop(learner, training, held, state, run, places, facts).learn(steps)
 
 
 class _Loop:
@@ -232,9 +234,7 @@ class _Loop:
             save_last(self.run.model, self.learner, state, self.facts)
 
     def _draw(self, epoch: int, scored: list[Scored]) -> None:
-        self.run.pictures.mkdir(parents=True, exist_ok=True)
-        path = self.run.pictures / "val_scores.png"
-        path.unlink(missing_ok=True)  # it may be linked to DVC's cache
+        path = self.run.picture("val_scores.png")
         write_scores(path, f"val images after epoch {epoch}: a score each, by task", scored)
 
     def _publish(self, steps: int) -> None:
@@ -251,19 +251,3 @@ def _in_words(point: Mapping[str, float]) -> str:
         f"loss {point['train/loss']:.4f}, val loss {point['val/loss']:.4f}, val image AUROC {point['val/i_auroc']:.3f},"
         f" AP {point['val/i_ap']:.3f}"
     )
-
-
-def _facts(params: MetaCANTrainParams, training: FeatureSet, learner: MetaLearner, run: Run) -> dict[str, Any]:
-    """What a checkpoint says of itself, in plain values only."""
-    return {
-        "version": CHECKPOINT_VERSION,
-        "network": learner.network.arguments,
-        "fingerprint": fingerprint(run.settings),
-        "began_with": run.began_with,
-        "code": run.settings["code"],
-        "seed": params.seed,
-        "features": training.digest,
-        "model": params.model.model_dump(),
-        "train": params.train.model_dump(),
-        "versions": versions(),
-    }

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from configs.train import AnyTrainParams, OneNIPTrainParams, TrainParams
+from configs.train import OneNIPTrainParams, TrainParams
 from model.kept_memory import keep_freed_memory
 from model.pairs import PairDataset
 from model.training.checkpoints import restore
@@ -17,8 +17,7 @@ from model.training.learner import AnyLearner
 from model.training.loop import Loop
 from model.training.places import Places, count_parameters
 from model.training.run_state import RunState
-from model.training.runs import Run, open_run, settings_of, versions
-from pipeline.shards import fingerprint
+from model.training.runs import facts_of, open_run, settings_of
 
 ParamsT = TypeVar("ParamsT", TrainParams, OneNIPTrainParams)
 # A new learner of the parameters, for the pairs to learn from, those to validate on, and a number of steps.
@@ -76,7 +75,11 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
     devices.share(learner.network.state_dict().values())  # machines may differ in a last digit
     if state.step:
         restore(run.model, learner)
-    facts = _facts(params, training, learner, run)
+    facts = {
+        **facts_of(params, run, learner.version, learner.network.arguments),
+        "size": list(training[0]["mask"].shape),
+        "pairs": training.digest,
+    }
     loop = Loop(learner, feed, validation, state, run, places.model, places.curves, facts)
     if devices.leads and not loop.finished:
         said = f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(learner.network)}"
@@ -100,20 +103,3 @@ def count_steps(sizes: Sequence[int], epochs: int, max_pairs: int | None) -> int
     whole, left = divmod(max_pairs, sum(sizes))
     rest = int(np.searchsorted(np.cumsum(sizes), left)) + 1 if left else 0
     return min(epochs * len(sizes), whole * len(sizes) + rest)
-
-
-def _facts(params: AnyTrainParams, training: PairDataset, learner: AnyLearner, run: Run) -> dict[str, Any]:
-    """What a checkpoint says of itself, in plain values only: it is read without running code from it."""
-    return {
-        "version": learner.version,
-        "network": learner.network.arguments,
-        "size": list(training[0]["mask"].shape),
-        "fingerprint": fingerprint(run.settings),
-        "began_with": run.began_with,
-        "code": run.settings["code"],
-        "seed": params.seed,
-        "pairs": training.digest,
-        "model": params.model.model_dump(),
-        "train": params.train.model_dump(),
-        "versions": versions(),
-    }

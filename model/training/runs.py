@@ -6,7 +6,6 @@
 No run touches another's folder, so going back to earlier parameters finds the run that they had, and goes on with it.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 from configs.model import PIP_WEIGHTS
 from configs.train import WITHOUT_EFFECT, AnyTrainParams
-from model.encoders import find_pip_weights
+from model.encoders import find_pip_weights, sha256_of
 from model.training.checkpoints import LAST, read_state
 from model.training.run_state import RunState
 from pipeline.linked import show
@@ -55,6 +54,13 @@ class Run:
     def pictures(self) -> Path:
         """The folder of the pictures."""
         return self.folder / PICTURES
+
+    def picture(self, name: str) -> Path:
+        """The path of a picture, where none is: one that is there may be linked to DVC's cache."""
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        path = self.pictures / name
+        path.unlink(missing_ok=True)
+        return path
 
     def state(self) -> RunState:
         """How far it has come, by its last checkpoint."""
@@ -96,10 +102,32 @@ def settings_of(params: AnyTrainParams, pairs_digest: str, code: str) -> Setting
         "seed": params.seed,
         **_flat("model", params.model.model_dump(mode="json")),
         **_flat("train", params.train.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))),
-        "weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+        "weights": sha256_of(weights) if weights.is_file() else None,
         "pairs": pairs_digest,
         "code": code,
         **{f"version of {library}": number for library, number in versions().items()},
+    }
+
+
+def facts_of(params: AnyTrainParams, run: Run, version: int, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint of any system says of itself, in plain values only: it is read without running code from it.
+
+    Args:
+        params: of the run.
+        run: that it is of.
+        version: of what such checkpoints say.
+        arguments: that the network is built with.
+    """
+    return {
+        "version": version,
+        "network": arguments,
+        "fingerprint": fingerprint(run.settings),
+        "began_with": run.began_with,
+        "code": run.settings["code"],
+        "seed": params.seed,
+        "model": params.model.model_dump(),
+        "train": params.train.model_dump(),
+        "versions": versions(),
     }
 
 
