@@ -7,6 +7,19 @@ from configs.errors import BadRequest
 from configs.everything import Everything, MetaCANEverything, OneNIPEverything, load_everything
 from tests.conftest import ROOT
 
+
+def params_file(folder, name, section, changes):
+    """A ready file with changes in one section, whose keys `section` names from the outside in."""
+    values = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
+    inner = values
+    for key in section:
+        inner = inner[key]
+    inner |= changes
+    path = folder / "params.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
 KINDS = [("demo", Everything), ("onenip_multiclass", OneNIPEverything), ("metacan_mvtec", MetaCANEverything)]
 
 
@@ -29,19 +42,16 @@ def test_the_system_says_how_the_rest_is_read(name, kind):
     ],
 )
 def test_what_onenip_cannot_do_is_one_line(tmp_path, section, changes, said):
-    values = yaml.safe_load((ROOT / "configs" / "onenip_multiclass.yaml").read_text())
-    values[section] |= changes
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    path = params_file(tmp_path, "onenip_multiclass", [section], changes)
     with pytest.raises(BadRequest, match=said) as raised:
-        load_everything(tmp_path / "params.yaml")
+        load_everything(path)
     assert "\n" not in str(raised.value)
 
 
 def test_its_own_size_may_be_said_again(tmp_path):
-    values = yaml.safe_load((ROOT / "configs" / "onenip_multiclass.yaml").read_text())
-    values["evaluate"]["size_px"] = [values["size_px"]] * 2
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
-    assert load_everything(tmp_path / "params.yaml").model.system == "onenip"
+    size_px = yaml.safe_load((ROOT / "configs" / "onenip_multiclass.yaml").read_text())["size_px"]
+    path = params_file(tmp_path, "onenip_multiclass", ["evaluate"], {"size_px": [size_px] * 2})
+    assert load_everything(path).model.system == "onenip"
 
 
 @pytest.mark.parametrize(
@@ -66,11 +76,9 @@ def test_its_own_size_may_be_said_again(tmp_path):
     ],
 )
 def test_what_metacan_cannot_do_is_one_line(tmp_path, section, changes, said):
-    values = yaml.safe_load((ROOT / "configs" / "metacan_mvtec.yaml").read_text())
-    values[section] |= changes
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    path = params_file(tmp_path, "metacan_mvtec", [section], changes)
     with pytest.raises(BadRequest, match=said) as raised:
-        load_everything(tmp_path / "params.yaml")
+        load_everything(path)
     assert "\n" not in str(raised.value)
 
 
@@ -83,18 +91,14 @@ def test_what_metacan_cannot_do_is_one_line(tmp_path, section, changes, said):
     ],
 )
 def test_features_that_cannot_be_are_refused_before_they_are_made(tmp_path, changes, said):
-    values = yaml.safe_load((ROOT / "configs" / "metacan_mvtec.yaml").read_text())
-    values["features"]["clip"] |= changes
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    path = params_file(tmp_path, "metacan_mvtec", ["features", "clip"], changes)
     with pytest.raises(BadRequest, match=said):
-        load_everything(tmp_path / "params.yaml")
+        load_everything(path)
 
 
 @pytest.mark.parametrize("changes", [{"variants": ["one", "winclip+"]}, {"image_score": "own"}])
 @pytest.mark.parametrize("name", ["demo", "onenip_multiclass"])
 def test_what_is_metacan_s_alone_is_refused_elsewhere(tmp_path, name, changes):
-    values = yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text())
-    values["evaluate"] |= changes
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+    path = params_file(tmp_path, name, ["evaluate"], changes)
     with pytest.raises(BadRequest, match="winclip\\+ and image_score own are MetaCAN's"):
-        load_everything(tmp_path / "params.yaml")
+        load_everything(path)
