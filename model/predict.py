@@ -48,8 +48,10 @@ from model.inference import (
     Together,
     View,
     add_threshold_options,
+    boxed,
     find_images,
     find_normals,
+    heat_map,
     name_outputs,
     open_engine,
     predict,
@@ -61,8 +63,6 @@ from pipeline.arrays import Image
 from pipeline.progress import track
 
 Line = dict[str, Any]  # what is told of a query, as JSON
-OVERLAY_OPACITY = 0.5
-FRAME = (0, 255, 255)
 SCORES = {
     "max": "highest pixel of the map",
     "top": "mean of the highest 0.2 % of the smoothed map",
@@ -70,26 +70,6 @@ SCORES = {
     "own": "MetaCAN's own, Eq. 8",
 }
 NAMED_FAILURES = 3  # in a line; the rest are counted
-
-
-def heat_map(probability: Map, image: Image | None = None) -> Image:
-    """Colour a map of [0, 1] as RGB uint8 (H, W, 3), black to yellow; over `image` (H, W, 3) if there is one."""
-    levels = (probability.clip(0, 1) * 255).round().astype(np.uint8)
-    colours = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    if image is not None:
-        colours = cv2.addWeighted(colours, OVERLAY_OPACITY, image, 1 - OVERLAY_OPACITY, 0)
-    return colours.astype(np.uint8, copy=False)
-
-
-def boxed(image: Image, boxes: Sequence[Region]) -> Image:
-    """Draw a frame around each region, which lies in the pixels of RGB uint8 `image` (H, W, 3)."""
-    drawn = image.copy()
-    thick = max(1, round(min(image.shape[:2]) / 256))
-    for box in boxes:
-        corner = (box.left - thick, box.top - thick)
-        opposite = (box.left + box.width - 1 + thick, box.top + box.height - 1 + thick)
-        cv2.rectangle(drawn, corner, opposite, FRAME, thick)
-    return drawn
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -234,7 +214,7 @@ def _write_maps(
             boxes: list[Region] = []
             if args.threshold:
                 anomalous = score > args.threshold.score
-                boxes = regions_of(found.map, args.threshold) if anomalous else []
+                boxes = regions_of(found.map, args.threshold.pixel) if anomalous else []
                 line |= {"anomalous": anomalous, "regions": [asdict(box) for box in boxes]}
             shown = heat_map(found.map, found.image if args.overlay else None)
             _write(output, _png(boxed(shown, boxes) if args.overlay else shown))

@@ -32,6 +32,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs.errors import BadRequest, Failure, run
+from pipeline.browse import areas, find_shard
 from pipeline.changes import remaker_for
 from pipeline.progress import track
 from pipeline.shards import (
@@ -55,7 +56,6 @@ from pipeline.spread import spread
 ALL = "all"
 QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
 PAIRS_ON_SHEET = 18
-BLOCK = 32  # pairs read at a time
 
 
 @dataclass(frozen=True)
@@ -158,22 +158,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def find_shard(root: Where, manifest: Manifest | None, name: str) -> tuple[Where, str]:
-    """The place of a shard and its name there.
-
-    Raises:
-        BadRequest: the manifest names no such shard.
-    """
-    if manifest is None:
-        return root, name
-    for entry in manifest.shards:
-        if entry.name == name:
-            assert isinstance(root, Path)
-            return manifest.where(root), manifest.key(entry)
-    first, last = manifest.shards[0].name, manifest.shards[-1].name
-    raise BadRequest(f"no {name} in {root} (shards there: {first} .. {last})")
-
-
 def verify(root: Where, manifest: Manifest | None, only: str | None, sample: int) -> None:
     """Check one shard of a folder, or all, and say what was checked.
 
@@ -246,13 +230,7 @@ def _page(report: Report, png: bytes) -> str:
 
 
 def _mask_shares(shard: Shard) -> dict[str, dict[str, float]]:
-    kinds = np.asarray(shard.kind[:])
-    shares = np.concatenate(
-        [
-            np.asarray(shard.mask[first : first + BLOCK]).mean(axis=(1, 2))
-            for first in range(0, max(len(kinds), 1), BLOCK)
-        ]
-    )
+    kinds, shares = np.asarray(shard.kind[:]), areas(shard)
     return {
         name: {label: round(float(np.quantile(shares[kinds == kind], at)), 5) for label, at in QUANTILES.items()}
         for kind, name in enumerate(shard.kinds)

@@ -1,5 +1,6 @@
 """A network, or its ONNX file, with its prompts as one function of queries, and the files of these."""
 
+from model.inference.drawing import boxed, heat_map
 from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, read_images
 from model.inference.files import find_images, name_outputs
 from model.inference.looking import (
@@ -11,7 +12,7 @@ from model.inference.looking import (
     score_of,
     set_threshold,
 )
-from model.inference.onnx_file import Inside, Notes, Told, check_export, own_size, write_onnx
+from model.inference.onnx_file import Inside, Notes, Told, check_export, notes_of, own_size, write_onnx
 from model.inference.threshold import Region, Threshold, regions_of
 
 __all__ = [
@@ -27,10 +28,13 @@ __all__ = [
     "Told",
     "View",
     "add_threshold_options",
+    "boxed",
     "check_export",
     "find_images",
     "find_normals",
+    "heat_map",
     "name_outputs",
+    "notes_of",
     "open_device",
     "open_engine",
     "own_size",

@@ -204,6 +204,11 @@ def open_onnx(path: Path) -> Any:
     return opened
 
 
+def notes_of(path: Path) -> Notes | None:
+    """As `notes_inside`, of a file."""
+    return notes_inside(open_onnx(path), path)
+
+
 def notes_inside(opened: Any, path: Path) -> Notes | None:
     """What a file with its prompts inside says of itself; None of a file that is given its prompts.
 

@@ -100,13 +100,13 @@ def in_words(threshold: Threshold) -> str:
     )
 
 
-def regions_of(shown: npt.NDArray[np.float32], threshold: Threshold) -> list[Region]:
-    """The regions of the map (H, W) of an anomalous image; where none is above the threshold, its highest place.
+def regions_of(shown: npt.NDArray[np.float32], level: float) -> list[Region]:
+    """The regions of the map (H, W) of an anomalous image; where none is above the level, its highest place.
 
     The score of an image need not be its highest pixel, so the two may disagree.
     """
     below_highest = float(np.nextafter(shown.max(), np.float32(-np.inf)))
-    return regions(shown, min(threshold.pixel, below_highest))
+    return regions(shown, min(level, below_highest))
 
 
 def regions(shown: npt.NDArray[np.float32], level: float) -> list[Region]:

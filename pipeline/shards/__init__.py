@@ -28,7 +28,7 @@ from pipeline.shards.jobs import Part, ShardJob, plan_shards
 from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
 from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, names
-from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_of_folder, verify_shard
+from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_made_again, faults_of_folder, verify_shard
 from pipeline.shards.writer import Form, NewPair, write_shard
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "child",
     "code_digest",
     "entry_of",
+    "faults_made_again",
     "faults_of_folder",
     "file_sizes",
     "filesystem",

@@ -1,6 +1,6 @@
 """Is a shard what it says it is? Its bytes, the laws of its pairs, and a sample of pairs made again to the byte."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,20 @@ def verify_shard(
     except (Failure, KeyError, TypeError) as error:
         return [str(error) if isinstance(error, Failure) else f"its attributes are broken ({error!r})"], ""
     try:
-        return faults + faults_of_sample(shard, sample, remaker(shard.attributes)), ""
+        places = spread(shard.entry.pairs, sample)
+        return faults + faults_made_again(shard, places, remaker(shard.attributes)), ""
     except NotCheckedError as reason:
         return faults, str(reason)
 
 
-def faults_of_sample(shard: Shard, count: int, remake: Remake) -> list[str]:
-    """Which of `count` pairs, evenly taken, are not the same to the byte when made again.
+def faults_made_again(shard: Shard, places: Iterable[int], remake: Remake) -> list[str]:
+    """Which of the pairs at `places` are not the same to the byte when made again.
 
     Raises:
         NotCheckedError: an image they were made from is gone or changed.
     """
     faults = []
-    for place in spread(shard.entry.pairs, count):
+    for place in places:
         try:
             again = remake(shard, place)
         except Failure as error:

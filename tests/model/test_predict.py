@@ -10,13 +10,13 @@ import torch
 
 from configs.errors import BadRequest, Failure
 from model.images import read_image, resize_image
+from model.inference.drawing import heat_map
 from model.inference.engine import Engine, to_batch
 from model.inference.onnx_file import write_onnx
-from model.inference.threshold import Region
 from model.metacan import MetaCAN
 from model.metauas.few_shot import compare_many
 from model.metauas.network import MetaUAS
-from model.predict import boxed, heat_map, main
+from model.predict import main
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
 from tests.model.clip_file import save_clip
@@ -377,12 +377,3 @@ def test_a_rate_without_normal_images_is_refused(folder, normals):
     look = ["--checkpoint", str(folder / "best.ckpt"), "--prompt", str(normals / "00.png")]
     with pytest.raises(BadRequest, match="--false-alarms: wanted --normals too"):
         main([*look, "--query", str(normals), "--out", str(folder / "out"), "--false-alarms", "0.1"])
-
-
-def test_frames_lie_around_their_regions():
-    image = np.zeros((64, 64, 3), np.uint8)
-    drawn = boxed(image, [Region(10, 20, 5, 4, 20, 1.0)])
-    assert not drawn[20:24, 10:15].any()
-    assert (drawn[19, 9:16] == (0, 255, 255)).all()
-    assert (drawn[24, 9:16] == (0, 255, 255)).all()
-    assert not image.any()

@@ -1,0 +1,142 @@
+"""The tab that looks at pairs: what was changed, how it is recorded, and whether the record makes it again."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from configs.errors import Failure
+from pipeline.arrays import Image
+from pipeline.browse import PairFacts, facts_of, find_shard, made_again
+from pipeline.shards import RECORDS, Shard, open_shard, read_manifest
+from pipeline.sheet import outlined
+
+ANY = "any"
+SHOWN_PX = 384  # shorter side of a picture, at least
+BUTTONS: Any = ["download", "fullscreen"]  # gradio would add one that shares
+LISTED = 48  # thumbnails at a time, evenly taken
+
+
+def pairs_tab(page: gr.Blocks, root: Path) -> None:
+    """Lay the tab out, of the pairs in the folder `root`.
+
+    Raises:
+        BadRequest: there is no manifest.
+    """
+    manifest = read_manifest(root)
+    names = [entry.name for entry in manifest.shards if entry.pairs]
+    kinds = [ANY, *(kind for kind, count in manifest.kinds.items() if count)]
+    groups = [ANY, *(group for group, count in manifest.groups.items() if count and group)]
+    listed, place = gr.State([]), gr.State(0)
+    with gr.Row():
+        with gr.Column(scale=1, min_width=260):
+            shard = gr.Dropdown(names, value=names[0], label="shard", elem_id="shard")
+            kind = gr.Dropdown(kinds, value=ANY, label="kind of change", elem_id="kind")
+            group = gr.Dropdown(groups, value=ANY, label="category", visible=len(groups) > 1)
+            least = gr.Slider(0, 100, 0, step=0.5, label="changed, at least, in percent of the image")
+            most = gr.Slider(0, 100, 100, step=0.5, label="at most")
+            told = gr.Markdown(elem_id="told")
+        with gr.Column(scale=3):
+            gallery = gr.Gallery(
+                label="changed pictures, outlined", columns=8, height=330, allow_preview=False, object_fit="contain"
+            )
+            with gr.Row():
+                back = gr.Button("← previous", size="sm", elem_classes="go-back")
+                on = gr.Button("next →", size="sm", elem_classes="go-on")
+            title = gr.Markdown(elem_id="pair")
+            with gr.Row():
+                slider = gr.ImageSlider(
+                    label="original | changed", type="numpy", format="png", interactive=False, max_height=400
+                )
+                mask = gr.Image(label="mask", format="png", interactive=False, height=400, buttons=BUTTONS)
+                prompt = gr.Image(
+                    label="prompt of its own",
+                    format="png",
+                    interactive=False,
+                    height=400,
+                    buttons=BUTTONS,
+                    visible=False,
+                )
+            again = gr.Button("make again from its record", size="sm", elem_id="again")
+            verdict = gr.Markdown(elem_id="verdict")
+            record = gr.JSON(label="record", open=True, max_height=360)
+
+    asked, chosen = [shard, kind, group, least, most], [shard, listed, place]
+    found = [listed, place, gallery, told]
+    pictures = [title, slider, mask, prompt, record, verdict]
+    pick, show = partial(_pick, root), partial(_show, root)
+    gr.on([page.load, *(part.change for part in (shard, kind, group, least, most))], pick, asked, found).success(
+        show, chosen, pictures
+    )
+    for button, by in ((back, -1), (on, 1)):
+        button.click(partial(_step, by), [listed, place], place, show_progress="hidden").success(
+            show, chosen, pictures, show_progress="hidden"
+        )
+    gallery.select(_picked, None, place).success(show, chosen, pictures, show_progress="hidden")
+    again.click(partial(_again, root), chosen, verdict)
+
+
+def _pick(root: Path, name: str, kind: str, group: str, least: float, most: float) -> list[Any]:
+    """The pairs that are asked for: facts, the first place, thumbnails, how many, and what the shard drew in vain."""
+    shard = _open(root, name)
+    found = [
+        fact
+        for fact in facts_of(shard)
+        if kind in (ANY, fact.kind) and group in (ANY, fact.group) and least <= 100 * fact.area <= most
+    ]
+    step = max(1, -(-len(found) // LISTED))
+    facts = found[::step]
+    thumbnails = [(_outlined(shard, fact.place), f"{fact.place}: {fact.kind}") for fact in facts]
+    told = [f"{len(found)} of {shard.entry.pairs} pairs{f', of which {len(facts)} are shown' if step > 1 else ''}"]
+    told += ["drawn in vain, in this shard:"] if shard.entry.outcomes else []
+    told += [f"- {why}: {times}" for why, times in shard.entry.outcomes.items()]
+    return [facts, 0, gr.Gallery(value=thumbnails, selected_index=None), "\n\n".join(told)]
+
+
+def _show(root: Path, name: str, facts: list[PairFacts], place: int) -> list[Any]:
+    """The pair at a place of the list: title, pictures, record, and no verdict yet."""
+    if not facts:
+        return ["no such pair in this shard", None, None, gr.Image(visible=False), None, ""]
+    shard, fact = _open(root, name), facts[place]
+    pair, own = np.asarray(shard.pair[fact.place]), shard.prompt(fact.place)
+    zoom = -(-SHOWN_PX // min(pair.shape[1:3]))  # whole, so that pixels stay what they are
+    larger = partial(cv2.resize, dsize=None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
+    donor = f", donor {fact.donor_id}" if fact.donor_id >= 0 else ""
+    what = f"{fact.kind}{f', {fact.group}' if fact.group else ''}, {fact.area:.2%} changed"
+    return [
+        f"### pair {fact.place} of {name}: {what}, image {fact.image_id}{donor}",
+        (larger(pair[0]), larger(pair[1])),
+        larger(np.asarray(shard.mask[fact.place]) * np.uint8(255)),
+        gr.Image(value=None if own is None else larger(own), visible=own is not None),
+        shard.attributes[RECORDS][fact.place],
+        "",
+    ]
+
+
+def _again(root: Path, name: str, facts: list[PairFacts], place: int) -> str:
+    return made_again(root, _open(root, name), facts[place].place) if facts else ""
+
+
+def _step(by: int, facts: list[PairFacts], place: int) -> int:
+    """The next place, or the first after the last."""
+    return (place + by) % len(facts) if facts else 0
+
+
+def _picked(event: gr.SelectData) -> int:
+    return int(event.index)
+
+
+def _open(root: Path, name: str) -> Shard:
+    try:
+        where, key = find_shard(root, read_manifest(root), name)
+        return open_shard(where, key)
+    except Failure as failure:
+        raise gr.Error(str(failure), duration=None) from None
+
+
+def _outlined(shard: Shard, place: int) -> Image:
+    """The changed picture of a pair with the outline of its mask."""
+    return outlined(np.asarray(shard.pair[place])[1], np.asarray(shard.mask[place]) > 0)
