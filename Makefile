@@ -1,10 +1,16 @@
 # Two commands: `make demo` shows the whole pipeline, `make test` checks it. Both make the environment first.
+# `make test-light` checks what uses a network in an environment of its own, with current numpy, Pillow and OpenCV.
 PYTHON ?= python3.11
 BIN := .venv/bin
 # dvc calls `python`, and Dask's workers are children of it: all must be the environment's.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test setup lint clean
+LIGHT := .venv-light
+# What makes pairs, trains, or takes weights from pip is not there.
+OF_LIGHT := tests/configs tests/model $(addprefix --ignore tests/model/,training features pairs \
+	benchmark/test_pair_scores.py encoders/test_pip_weights.py)
+
+.PHONY: demo test test-light test-anomalib setup lint clean
 
 demo: setup
 	dvc repro
@@ -26,6 +32,25 @@ setup: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+test-light: $(LIGHT)/installed
+	PATH=$(CURDIR)/$(LIGHT)/bin:$$PATH $(LIGHT)/bin/python -m pytest -n 2 --dist loadfile $(OF_LIGHT)
+
+$(LIGHT)/installed: pyproject.toml constraints-light.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/pip install --quiet --constraint constraints-light.txt --editable '.[test-light]'
+	touch $@
+
+# anomalib has its own mind about versions, so it is in no extra.
+ANOMALIB := .venv-anomalib
+
+test-anomalib: $(ANOMALIB)/installed
+	$(ANOMALIB)/bin/python -m pytest tests/model/test_anomalib.py
+
+$(ANOMALIB)/installed: pyproject.toml
+	$(PYTHON) -m venv $(ANOMALIB)
+	$(ANOMALIB)/bin/pip install --quiet --editable . anomalib==2.7.0 hypothesis pytest
+	touch $@
+
 # What was dear stays: .dvc/cache, and .work with the shards and trainings of other parameters.
 clean:
-	rm -rf .venv data models reports
+	rm -rf .venv $(LIGHT) $(ANOMALIB) data models reports

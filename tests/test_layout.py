@@ -60,6 +60,7 @@ ORDER = (
     "model.weights",
     "model.tiles",
     "model.app",
+    "model.anomalib",
     "stages",
 )
 # The network side takes only shards from the dataset side, and what both stand on.

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import onnx
+import openvino
 import pytest
 import torch
 
@@ -159,6 +160,28 @@ def test_such_a_file_says_what_it_is_and_takes_any_batch(known):
     for batch in (1, 5):
         found, scores = opened.run(["map", "score"], {"query": images(batch, 96)[:, :, :64].numpy()})
         np.testing.assert_allclose(scores, image_scores(found[:, 0], notes.image_score), atol=1e-5)
+
+
+def test_openvino_computes_what_the_network_does(network, tmp_path, known):
+    path = tmp_path / "metauas.onnx"
+    write_onnx(network, path, (64, 96))
+    compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    for batch in (1, 3):
+        prompt, query = images(batch, 96)[:, :, :64], images(batch, 96, seed=1)[:, :, :64]
+        found = compiled({"prompt": prompt.numpy(), "query": query.numpy()})[0]
+        with torch.inference_mode():
+            expected = network.compare(network.encode(prompt), network.encode(query)).sigmoid().numpy()
+        assert np.abs(found - expected).max() < 1e-4
+
+    folder, _, _ = known
+    compiled = openvino.compile_model(folder / "nut.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    queries = images(5, 96, seed=2)[:, :, :64].numpy()
+    found, expected = (
+        compiled({"query": queries}),
+        open_onnx(folder / "nut.onnx").run(["map", "score"], {"query": queries}),
+    )
+    for name, wanted in zip(("map", "score"), expected, strict=True):
+        assert np.abs(found[name] - wanted).max() < 1e-4
 
 
 def test_a_script_without_us_gives_the_same(known):
