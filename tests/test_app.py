@@ -1,11 +1,14 @@
 """The page in a real browser: Debian's Chromium, headless, driven by Playwright."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 
 import cv2
 import numpy as np
@@ -69,6 +72,7 @@ def address(folder):
             yield found[0]
         finally:
             served.terminate()
+    assert not list((folder / "tmp").glob("metauas_page_*")), "what was dropped is deleted when the page ends"
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +179,14 @@ def test_nothing_is_fetched_from_elsewhere(page, address):
     elsewhere = {url for url in asked if not url.startswith((address, "data:", "blob:"))}
     assert len(asked) > 20
     assert not elsewhere
+
+
+def test_other_files_of_this_machine_are_not_served(address, folder):
+    for path in (folder / "normal.png", ROOT / "README.md"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}gradio_api/file={path}")  # noqa: S310  # loopback
+        assert refused.value.code == 403
+        refused.value.close()
 
 
 @pytest.mark.parametrize(

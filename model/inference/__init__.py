@@ -4,6 +4,7 @@ from model.inference.drawing import boxed, heat_map
 from model.inference.engine import Engine, Speed, Together, View, open_device, open_engine, read_images
 from model.inference.files import find_images, name_outputs
 from model.inference.looking import (
+    FALSE_ALARMS,
     Map,
     Predicted,
     add_threshold_options,
@@ -16,6 +17,7 @@ from model.inference.onnx_file import Inside, Notes, Told, check_export, notes_o
 from model.inference.threshold import Region, Threshold, regions_of
 
 __all__ = [
+    "FALSE_ALARMS",
     "Engine",
     "Inside",
     "Map",

@@ -1,5 +1,7 @@
 """The tab that judges images by normal ones."""
 
+import html
+import re
 import shutil
 import tempfile
 from functools import partial
@@ -10,21 +12,24 @@ import gradio as gr
 
 from configs.errors import Failure
 from model.images import SUFFIXES
+from model.inference import FALSE_ALARMS
 from model.page.judged import STEP, Levels, Network, Round, histogram, judge, overlay_file, scores_file, show
 
 OPACITY = 0.5
-RATE = 0.05
+# What reads and sets the place takes turns, so that none overtakes another.
+IN_TURN: Any = {"concurrency_id": "judged", "concurrency_limit": 1}
 KINDS = sorted(SUFFIXES)
 TABLE = ["#", "image", "score", "anomalous"]
 REGIONS = ["left", "top", "width", "height", "share of the image", "highest"]
 
 
-def compare_tab(network: Network, inside: tuple[str, ...] | None) -> None:
+def compare_tab(network: Network, inside: tuple[str, ...] | None, scratch: Path) -> None:
     """Lay the tab out.
 
     Args:
         network: that judges.
         inside: names of the prompts that an exported file has; None: they are given.
+        scratch: a folder for what is judged.
     """
     kept = gr.State(None, delete_callback=_forget)
     place = gr.State(0)
@@ -52,7 +57,7 @@ def compare_tab(network: Network, inside: tuple[str, ...] | None) -> None:
                     file_types=KINDS,
                     height=110,
                 )
-                rate = gr.Slider(0.01, 0.5, RATE, step=0.01, label="share of normal images that may be above")
+                rate = gr.Slider(0.01, 0.5, FALSE_ALARMS, step=0.01, label="share of normal images that may be above")
             start = gr.Button("judge", variant="primary", elem_id="judge")
             said = gr.Markdown(elem_id="said")
         with gr.Column(scale=3):
@@ -84,21 +89,24 @@ def compare_tab(network: Network, inside: tuple[str, ...] | None) -> None:
     state = [kept, place, level, pixel, opacity, only]
     shown = [place, title, slider, regions, raw, overlay, scores, count, plot, table]
     begun = start.click(
-        partial(_judge, network), [prompts, queries, folder, normals, rate], [kept, place, level, pixel, said]
+        partial(_judge, network, scratch),
+        [kept, prompts, queries, folder, normals, rate],
+        [kept, place, level, pixel, said],
+        **IN_TURN,
     )
-    begun.success(_show, state, shown)
+    begun.success(_show, state, shown, **IN_TURN)
     for moved in (level, pixel, opacity, only):
-        moved.input(_show, state, shown, trigger_mode="always_last", show_progress="hidden")
-    reset.click(_reset, kept, [level, pixel]).success(_show, state, shown)
+        moved.input(_show, state, shown, trigger_mode="always_last", show_progress="hidden", **IN_TURN)
+    reset.click(_reset, kept, [level, pixel], **IN_TURN).success(_show, state, shown, **IN_TURN)
     for button, by in ((back, -1), (on, 1)):
-        button.click(_step(by), [kept, place, level, only], place, show_progress="hidden").success(
-            _show, state, shown, show_progress="hidden"
-        )
-    table.select(_picked, None, place).success(_show, state, shown, show_progress="hidden")
+        button.click(partial(_step, by), state, shown, trigger_mode="multiple", show_progress="hidden", **IN_TURN)
+    table.select(_picked, state, shown, trigger_mode="always_last", show_progress="hidden", **IN_TURN)
 
 
 def _judge(
     network: Network,
+    scratch: Path,
+    before: Round | None,
     prompts: Any,
     queries: Any,
     folder: Any,
@@ -107,13 +115,19 @@ def _judge(
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio's way of handing one in
 ) -> list[Any]:
     """A new round: what is kept, the first place, both thresholds, and what is said of it."""
-    into = Path(tempfile.mkdtemp(prefix="judged_"))
+    into = Path(tempfile.mkdtemp(dir=scratch))
+    dropped = [*(queries or ()), *(folder or ())]
     given = [*_paths(queries), *sorted(_paths(folder), key=lambda path: path.name)]  # listed as a browser likes
     try:
         found = judge(network, _paths(prompts), given, _paths(normals), rate, into, progress)
     except Failure as failure:
         shutil.rmtree(into)
-        raise gr.Error(_without_folders(str(failure)), duration=None, title="not judged") from None
+        line = html.escape(_without_folders(str(failure), scratch))
+        raise gr.Error(line, duration=None, title="not judged", print_exception=False) from None
+    except BaseException:
+        shutil.rmtree(into)
+        raise
+    _forget(before)
     said = [f"judged {len(found.judged)} of {len(given)} by {', '.join(found.prompts)}"]
     if found.threshold:
         set_by = found.threshold
@@ -122,6 +136,8 @@ def _judge(
             f" images are above it, {set_by.at_worst:.1%} in nine sets of ten"
         )
     said += [f"**not judged:** {why}" for why in found.failed]
+    if len(dropped) > len(given):
+        said.append(f"left out: {len(dropped) - len(given)} files that do not end in {', '.join(KINDS)}")
     level = gr.Slider(value=found.begin.score, maximum=found.highest)
     pixel = gr.Slider(value=found.begin.pixel, maximum=found.highest, visible=found.how != "max")
     return [found, 0, level, pixel, "\n\n".join(said)]
@@ -130,12 +146,14 @@ def _judge(
 def _show(kept: Round | None, place: int, level: float, pixel: float, opacity: float, only: bool) -> list[Any]:  # noqa: FBT001  # gradio passes by place
     """Everything on the right, for the query at `place`, or the next one that is above where `only` those are."""
     if kept is None:
-        raise gr.Error("nothing is judged yet: drop normal images and images to judge, then press judge")
+        line = "nothing is judged yet: drop normal images and images to judge, then press judge"
+        raise gr.Error(line, print_exception=False)
     levels = Levels(level, level if kept.how == "max" else pixel)  # one threshold where the score is a pixel
     above = kept.above(level)
     listed = above if only else range(len(kept.judged))
     if only and above and place not in above:
         place = min(above, key=lambda other: abs(other - place))
+    place = min(place, len(kept.judged) - 1)
     one = kept.judged[place]
     found = show(one, levels, opacity)
     height, width = found.picture.shape[:2]
@@ -161,27 +179,31 @@ def _show(kept: Round | None, place: int, level: float, pixel: float, opacity: f
     ]
 
 
-def _step(by: int) -> Any:
-    def step(kept: Round | None, place: int, level: float, only: bool) -> int:  # noqa: FBT001
-        """The next place, or the first after the last; of those above only, where these are listed."""
-        if kept is None:
-            return 0
-        listed = kept.above(level) if only else list(range(len(kept.judged)))
-        if not listed:
-            return place
+def _step(by: int, kept: Round | None, place: int, level: float, pixel: float, opacity: float, only: bool) -> list[Any]:  # noqa: FBT001
+    """The next query, or the first after the last; of those above only, where these are listed."""
+    listed = [] if kept is None else kept.above(level) if only else list(range(len(kept.judged)))
+    if listed:
         at = listed.index(place) if place in listed else 0
-        return listed[(at + by) % len(listed)]
-
-    return step
+        place = listed[(at + by) % len(listed)]
+    return _show(kept, place, level, pixel, opacity, only)
 
 
 def _reset(kept: Round | None) -> tuple[float, float]:
     return (kept.begin.score, kept.begin.pixel) if kept else (0.5, 0.5)
 
 
-def _picked(event: gr.SelectData) -> int:
-    """The place of a row of the table, whatever it is sorted by."""
-    return int(event.row_value[0]) - 1
+def _picked(
+    kept: Round | None,
+    place: int,
+    level: float,
+    pixel: float,
+    opacity: float,
+    only: bool,  # noqa: FBT001
+    event: gr.SelectData,
+) -> list[Any]:
+    """The query of a row of the table, whatever it is sorted by."""
+    del place
+    return _show(kept, int(event.row_value[0]) - 1, level, pixel, opacity, only)
 
 
 def _paths(given: Any) -> list[Path]:
@@ -189,10 +211,9 @@ def _paths(given: Any) -> list[Path]:
     return [Path(name) for name in given or () if Path(name).suffix.lower() in SUFFIXES]
 
 
-def _without_folders(line: str) -> str:
-    """A line without the server's folder of uploads, which nobody knows."""
-    root = f"{tempfile.gettempdir()}/gradio/"
-    return " ".join(word.rsplit("/", 1)[-1] if root in word else word for word in line.split(" "))
+def _without_folders(line: str, scratch: Path) -> str:
+    """A line without the folder of uploads, which nobody knows."""
+    return re.sub(rf"{re.escape(str(scratch))}/\S*/", "", line)
 
 
 def _forget(kept: Round | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from configs.errors import BadRequest, Failure
 from configs.evaluate import ImageScore
 from model.encoders import sha256_of
-from model.images import Stretch, read_image
+from model.images import SUFFIXES, Stretch, read_image
 from model.inference import (
     Engine,
     Region,
@@ -69,6 +70,7 @@ class Judged:
 
     name: str
     score: float
+    highest: float  # pixel of its map
     picture: Path  # PNG, as it is shown
     map: Path  # .npy, float32 (H, W) in [0, 1], at the network's size
 
@@ -88,7 +90,8 @@ class Round:
     @property
     def highest(self) -> float:
         """The highest level that a threshold may take."""
-        return max(1.0, *(math.ceil(one.score) for one in self.judged), self.begin.score, self.begin.pixel)
+        reached = (max(one.score, one.highest) for one in self.judged)
+        return max(1.0, *map(math.ceil, reached), self.begin.score, self.begin.pixel)
 
     def above(self, level: float) -> list[int]:
         """The places of what is anomalous."""
@@ -145,24 +148,26 @@ def judge(
         Failure: a prompt or a normal image cannot be read, or no query can.
     """
     if not queries:
-        raise BadRequest("no images to judge; drop some, or a folder of them")
+        raise BadRequest(f"no images to judge; drop some, or a folder of them: {', '.join(sorted(SUFFIXES))}")
     tell(0, "reading the network and its normal images")
     view = View(network.size)
     engine = open_engine(network.checkpoint, prompts, view, "maps", Speed(network.device), BATCH, network.clip_weights)
     threshold = _threshold(engine, prompts, normals, rate)
-    judged, failed = [], []
+    judged, failed, times = [], [], Counter[str]()
     for number, (path, found) in enumerate(predict(engine, queries, BATCH)):
         tell(number / len(queries), f"judging {number + 1} of {len(queries)}")
         if isinstance(found, Failure):
             failed.append(str(found).replace(str(path), path.name))
             continue
         picture, kept = folder / f"{number:05d}.png", folder / f"{number:05d}_{path.stem}.npy"
-        cv2.imwrite(str(picture), cv2.cvtColor(_as_shown(path, found.image, engine.how), cv2.COLOR_RGB2BGR))
+        _write(picture, _as_shown(path, found.image, engine.how))
         np.save(kept, found.map)
-        judged.append(Judged(path.name, score_of(found, engine.score), picture, kept))
+        times[path.name] += 1
+        name = path.name if times[path.name] == 1 else f"{path.name} ({times[path.name]})"  # of several folders
+        judged.append(Judged(name, score_of(found, engine.score), float(found.map.max()), picture, kept))
     if not judged:
         raise Failure(f"none of {len(queries)} images could be judged: {failed[0]}")
-    begin = Levels(_raised(threshold.score), _raised(threshold.pixel)) if threshold else Levels(MIDDLE, MIDDLE)
+    begin = Levels(threshold.score, threshold.pixel) if threshold else Levels(MIDDLE, MIDDLE)
     names = [told.name for told in engine.notes.prompts] if engine.notes else [path.name for path in prompts]
     return Round(folder, tuple(names), tuple(judged), tuple(failed), engine.score, threshold, begin)
 
@@ -214,8 +219,13 @@ def scores_file(some: Round, levels: Levels) -> Path:
 def overlay_file(some: Round, place: int, shown: Shown) -> Path:
     """Write the picture with its map over it."""
     path = some.folder / f"{some.judged[place].map.stem}_overlay.png"
-    cv2.imwrite(str(path), cv2.cvtColor(shown.overlay, cv2.COLOR_RGB2BGR))
+    _write(path, shown.overlay)
     return path
+
+
+def _write(path: Path, image: Image) -> None:
+    if not cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+        raise Failure(f"cannot write {path}; is the disk full?")
 
 
 def _threshold(engine: Engine, prompts: Sequence[Path], normals: Sequence[Path], rate: float) -> Threshold | None:
@@ -223,11 +233,6 @@ def _threshold(engine: Engine, prompts: Sequence[Path], normals: Sequence[Path],
         return engine.notes.threshold if engine.notes else None
     known = [told.sha256 for told in engine.notes.prompts] if engine.notes else list(map(sha256_of, prompts))
     return set_threshold(engine, normals, known, engine.score, rate, BATCH)
-
-
-def _raised(level: float) -> float:
-    """To the next step of a slider, so that no more normal images are above than were promised."""
-    return math.ceil(level / STEP) * STEP
 
 
 def _as_shown(path: Path, seen: Image, how: Stretch) -> Image:

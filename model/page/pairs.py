@@ -1,5 +1,7 @@
 """The tab that looks at pairs: what was changed, how it is recorded, and whether the record makes it again."""
 
+import html
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from configs.errors import Failure
+from configs.errors import BadRequest, Failure
 from pipeline.arrays import Image
 from pipeline.browse import PairFacts, facts_of, find_shard, made_again
 from pipeline.shards import RECORDS, Shard, open_shard, read_manifest
@@ -17,20 +19,31 @@ from pipeline.sheet import outlined
 ANY = "any"
 SHOWN_PX = 384  # shorter side of a picture, at least
 BUTTONS: Any = ["download", "fullscreen"]  # gradio would add one that shares
-LISTED = 48  # thumbnails at a time, evenly taken
+LISTED = 48  # thumbnails at a time
+IN_TURN: Any = {"concurrency_id": "pairs", "concurrency_limit": 1}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The pairs of a shard that were asked for."""
+
+    shard: str
+    facts: tuple[PairFacts, ...]
 
 
 def pairs_tab(page: gr.Blocks, root: Path) -> None:
     """Lay the tab out, of the pairs in the folder `root`.
 
     Raises:
-        BadRequest: there is no manifest.
+        BadRequest: there is no manifest, or no pair.
     """
     manifest = read_manifest(root)
     names = [entry.name for entry in manifest.shards if entry.pairs]
+    if not names:
+        raise BadRequest(f"{root}: holds no pair to look at; run `dvc repro`")
     kinds = [ANY, *(kind for kind, count in manifest.kinds.items() if count)]
     groups = [ANY, *(group for group, count in manifest.groups.items() if count and group)]
-    listed, place = gr.State([]), gr.State(0)
+    listed, place = gr.State(Listed("", ())), gr.State(0)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             shard = gr.Dropdown(names, value=names[0], label="shard", elem_id="shard")
@@ -64,50 +77,58 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
             verdict = gr.Markdown(elem_id="verdict")
             record = gr.JSON(label="record", open=True, max_height=360)
 
-    asked, chosen = [shard, kind, group, least, most], [shard, listed, place]
-    found = [listed, place, gallery, told]
-    pictures = [title, slider, mask, prompt, record, verdict]
-    pick, show = partial(_pick, root), partial(_show, root)
-    gr.on([page.load, *(part.change for part in (shard, kind, group, least, most))], pick, asked, found).success(
-        show, chosen, pictures
-    )
+    asked, chosen = [shard, kind, group, least, most], [listed, place]
+    pictures = [place, gallery, title, slider, mask, prompt, record, verdict]
+    pick, show = partial(_pick, root), partial(_show, root, 0)
+    gr.on(
+        [page.load, *(part.change for part in (shard, kind, group, least, most))],
+        pick,
+        asked,
+        [listed, place, told],
+        trigger_mode="always_last",
+        **IN_TURN,
+    ).success(show, chosen, pictures, trigger_mode="always_last", **IN_TURN)
     for button, by in ((back, -1), (on, 1)):
-        button.click(partial(_step, by), [listed, place], place, show_progress="hidden").success(
-            show, chosen, pictures, show_progress="hidden"
-        )
-    gallery.select(_picked, None, place).success(show, chosen, pictures, show_progress="hidden")
-    again.click(partial(_again, root), chosen, verdict)
+        step = partial(_show, root, by)
+        button.click(step, chosen, pictures, trigger_mode="multiple", show_progress="hidden", **IN_TURN)
+    gallery.select(
+        partial(_picked, root), chosen, pictures, trigger_mode="always_last", show_progress="hidden", **IN_TURN
+    )
+    again.click(partial(_again, root), chosen, verdict, **IN_TURN)
 
 
 def _pick(root: Path, name: str, kind: str, group: str, least: float, most: float) -> list[Any]:
-    """The pairs that are asked for: facts, the first place, thumbnails, how many, and what the shard drew in vain."""
+    """The pairs that are asked for, the first place, and how many they are and what the shard drew in vain."""
     shard = _open(root, name)
     found = [
         fact
         for fact in facts_of(shard)
         if kind in (ANY, fact.kind) and group in (ANY, fact.group) and least <= 100 * fact.area <= most
     ]
-    step = max(1, -(-len(found) // LISTED))
-    facts = found[::step]
-    thumbnails = [(_outlined(shard, fact.place), f"{fact.place}: {fact.kind}") for fact in facts]
-    told = [f"{len(found)} of {shard.entry.pairs} pairs{f', of which {len(facts)} are shown' if step > 1 else ''}"]
+    told = [f"{len(found)} of {shard.entry.pairs} pairs"]
     told += ["drawn in vain, in this shard:"] if shard.entry.outcomes else []
     told += [f"- {why}: {times}" for why, times in shard.entry.outcomes.items()]
-    return [facts, 0, gr.Gallery(value=thumbnails, selected_index=None), "\n\n".join(told)]
+    return [Listed(name, tuple(found)), 0, "\n\n".join(told)]
 
 
-def _show(root: Path, name: str, facts: list[PairFacts], place: int) -> list[Any]:
-    """The pair at a place of the list: title, pictures, record, and no verdict yet."""
-    if not facts:
-        return ["no such pair in this shard", None, None, gr.Image(visible=False), None, ""]
-    shard, fact = _open(root, name), facts[place]
+def _show(root: Path, by: int, listed: Listed, place: int) -> list[Any]:
+    """The pair `by` further on, or the first after the last: thumbnails about it, title, pictures, record."""
+    if not listed.facts:
+        return [0, [], "no such pair in this shard", None, None, gr.Image(visible=False), None, ""]
+    place = (place + by) % len(listed.facts)
+    shard, fact = _open(root, listed.shard), listed.facts[place]
     pair, own = np.asarray(shard.pair[fact.place]), shard.prompt(fact.place)
     zoom = -(-SHOWN_PX // min(pair.shape[1:3]))  # whole, so that pixels stay what they are
     larger = partial(cv2.resize, dsize=None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
     donor = f", donor {fact.donor_id}" if fact.donor_id >= 0 else ""
+    at = f"{place + 1} of {len(listed.facts)}"
     what = f"{fact.kind}{f', {fact.group}' if fact.group else ''}, {fact.area:.2%} changed"
+    start = place - place % LISTED
+    about = [(_outlined(shard, one.place), f"{one.place}: {one.kind}") for one in listed.facts[start : start + LISTED]]
     return [
-        f"### pair {fact.place} of {name}: {what}, image {fact.image_id}{donor}",
+        place,
+        gr.Gallery(value=about, selected_index=place - start),
+        f"### pair {fact.place} of {listed.shard}: {what}, image {fact.image_id}{donor} ({at})",
         (larger(pair[0]), larger(pair[1])),
         larger(np.asarray(shard.mask[fact.place]) * np.uint8(255)),
         gr.Image(value=None if own is None else larger(own), visible=own is not None),
@@ -116,17 +137,14 @@ def _show(root: Path, name: str, facts: list[PairFacts], place: int) -> list[Any
     ]
 
 
-def _again(root: Path, name: str, facts: list[PairFacts], place: int) -> str:
-    return made_again(root, _open(root, name), facts[place].place) if facts else ""
+def _picked(root: Path, listed: Listed, place: int, event: gr.SelectData) -> list[Any]:
+    return _show(root, 0, listed, place - place % LISTED + int(event.index))
 
 
-def _step(by: int, facts: list[PairFacts], place: int) -> int:
-    """The next place, or the first after the last."""
-    return (place + by) % len(facts) if facts else 0
-
-
-def _picked(event: gr.SelectData) -> int:
-    return int(event.index)
+def _again(root: Path, listed: Listed, place: int) -> str:
+    if not listed.facts:
+        return ""
+    return made_again(root, _open(root, listed.shard), listed.facts[place].place)
 
 
 def _open(root: Path, name: str) -> Shard:
@@ -134,7 +152,7 @@ def _open(root: Path, name: str) -> Shard:
         where, key = find_shard(root, read_manifest(root), name)
         return open_shard(where, key)
     except Failure as failure:
-        raise gr.Error(str(failure), duration=None) from None
+        raise gr.Error(html.escape(str(failure)), duration=None, print_exception=False) from None
 
 
 def _outlined(shard: Shard, place: int) -> Image:

@@ -84,8 +84,7 @@ def test_further_normal_images_say_where_the_thresholds_begin(made, tmp_path):
     found, _ = round_of(made, tmp_path, normals=made[1][1:4])
 
     assert found.threshold.normals == 3
-    assert found.threshold.score <= found.begin.score < found.threshold.score + 1.1e-4
-    assert found.threshold.pixel <= found.begin.pixel < found.threshold.pixel + 1.1e-4
+    assert found.begin == Levels(found.threshold.score, found.threshold.pixel)
 
 
 def test_a_query_that_cannot_be_read_is_named_and_the_others_are_judged(made, tmp_path):
@@ -103,8 +102,18 @@ def test_a_query_that_cannot_be_read_is_named_and_the_others_are_judged(made, tm
         round_of(made, tmp_path / "kept", queries=[])
 
 
+def test_files_of_one_name_are_told_apart(made, tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "4.png").write_bytes(made[1][4].read_bytes())
+
+    found, _ = round_of(made, tmp_path, queries=[tmp_path / "one" / "4.png", tmp_path / "two" / "4.png"])
+
+    assert [one.name for one in found.judged] == ["4.png", "4.png (2)"]
+
+
 def some_round(folder, scores, level=0.5):
-    judged = tuple(Judged(f"{place}.png", score, folder, folder) for place, score in enumerate(scores))
+    judged = tuple(Judged(f"{place}.png", score, score, folder, folder) for place, score in enumerate(scores))
     return Round(folder, ("normal.png",), judged, (), "max", None, Levels(level, level))
 
 
@@ -131,7 +140,7 @@ def test_frames_are_drawn_where_an_anomalous_map_is_above_its_level(tmp_path):
     shown = np.zeros((32, 64), np.float32)
     shown[8:16, 16:32] = 0.8
     np.save(tmp_path / "a.npy", shown)
-    one = Judged("a.png", 0.8, tmp_path / "a.png", tmp_path / "a.npy")
+    one = Judged("a.png", 0.8, 0.8, tmp_path / "a.png", tmp_path / "a.npy")
 
     normal = show(one, Levels(0.8, 0.5), 0.5)
     assert not normal.anomalous
