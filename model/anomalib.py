@@ -31,20 +31,36 @@ from model.inference import find_images, own_size
 from model.metauas import MetaUAS, compare_many
 
 
-class Corners(v2.Transform):
+class Corners(v2.Resize):
     """Images (.., 3, h, w) to a size as the published protocol has it: corners on corners; masks by traces."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.size = size
+        super().__init__(list(size))
+        self.sides = size
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """Stretch images float32 or masks, (.., h, w), to (.., H, W)."""
         del params
         flat = inpt.float().reshape(-1, 1, *inpt.shape[-2:])
-        stretched = F.interpolate(flat, self.size, mode="bilinear", align_corners=True)
-        stretched = stretched.reshape(*inpt.shape[:-2], *self.size)
+        stretched = F.interpolate(flat, self.sides, mode="bilinear", align_corners=True)
+        stretched = stretched.reshape(*inpt.shape[:-2], *self.sides)
         return Mask((stretched > 0).to(inpt.dtype)) if isinstance(inpt, Mask) else stretched
+
+
+class CornersPreProcessor(PreProcessor):
+    """Anomalib's, by `Corners`, which a checkpoint of anomalib keeps."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(transform=Corners(size))
+
+    def checkpoint_config(self) -> dict[str, Any]:
+        """The size; anomalib itself could keep its own transforms alone."""
+        return {"sides": list(self.transform.sides)}
+
+    def load_checkpoint_config(self, config: dict[str, Any]) -> None:
+        """The transform of a size."""
+        height, width = config["sides"]
+        self.transform = Corners((height, width))
 
 
 class MetaUasModel(nn.Module):
@@ -57,7 +73,9 @@ class MetaUasModel(nn.Module):
 
     @torch.no_grad()
     def keep(self, prompts: Tensor) -> None:
-        """Encode normal images float32 (K, 3, H, W) in [0, 1] once; the mean of their maps counts."""
+        """Encode normal images float32 (K, 3, H, W) in [0, 1], in place of earlier ones; their maps are averaged."""
+        for name in [name for name, _ in self.named_buffers(recurse=False)]:
+            delattr(self, name)
         self.shots = len(prompts)
         for shot, prompt in enumerate(prompts):
             for level, features in enumerate(self.network.encode(prompt.unsqueeze(0))[self.network.unaligned :]):
@@ -70,7 +88,7 @@ class MetaUasModel(nn.Module):
             BadRequest: `keep` was not called.
         """
         if not self.shots:
-            raise BadRequest("MetaUas has no prompt yet: call setup, or test it by anomalib's Engine")
+            raise BadRequest("MetaUas has no prompt; pass prompt, or test it by anomalib's Engine with a datamodule")
         buffers = dict(self.named_buffers(recurse=False))
         shots = [
             [buffers[name] for name in sorted(buffers) if name.startswith(f"prompt_{shot}_")]
@@ -88,16 +106,20 @@ class MetaUas(AnomalibModule):
         prompt: normal images: files, folders or globs; None: the first `k_shot` training images by name.
         k_shot: how many, where `prompt` is None.
         size: side of a square in pixels; None: as trained, or 256.
-        pre_processor: see anomalib; by default images are stretched as the published protocol does.
+        pre_processor: must be True: images are stretched as the published protocol does.
         post_processor: see anomalib.
         evaluator: see anomalib.
         visualizer: see anomalib.
+
+    Raises:
+        BadRequest: the checkpoint is none of a MetaUAS, a prompt gives no image, or another pre-processor is passed.
+        Failure: a prompt cannot be read.
     """
 
     def __init__(
         self,
         checkpoint: str | Path,
-        prompt: Sequence[str] | None = None,
+        prompt: Sequence[str] | str | None = None,
         k_shot: int = 1,
         size: int | None = None,
         pre_processor: nn.Module | bool = True,  # noqa: FBT001, FBT002  # as all of anomalib's models, to the next four
@@ -107,29 +129,40 @@ class MetaUas(AnomalibModule):
     ) -> None:
         network = MetaUAS.from_checkpoint(checkpoint)
         sides = (size, size) if size else own_size(network)
-        if pre_processor is True:
-            pre_processor = PreProcessor(transform=Corners(sides))
-        super().__init__(pre_processor, post_processor, evaluator, visualizer)
+        if pre_processor is not True:
+            raise BadRequest("pre_processor: MetaUas looks at prompts and queries alike, by its own; pass size instead")
+        super().__init__(CornersPreProcessor(sides), post_processor, evaluator, visualizer)
         self.model = MetaUasModel(network)
-        self.prompt, self.k_shot, self.sides = prompt, k_shot, sides
+        self.k_shot, self.sides = k_shot, sides
+        self.told = prompt is not None
+        if prompt is not None:
+            self._keep(find_images([prompt] if isinstance(prompt, str) else prompt))
 
     def setup(self, stage: str) -> None:
-        """Encode the prompts, before the model goes to its device.
+        """Encode the first training images by name, where no prompt was given, before the model goes to its device.
 
         Raises:
-            BadRequest: a prompt gives no image.
+            BadRequest: there are not that many.
             Failure: one cannot be read.
         """
         del stage
-        if self.model.shots:
+        if self.told:
             return
-        if self.prompt is None:
-            known = self.trainer.datamodule.train_data.samples["image_path"]
-            paths = sorted(map(Path, known))[: self.k_shot]
-        else:
-            paths = find_images(self.prompt)
+        if self.trainer.datamodule is None:
+            raise BadRequest("MetaUas has no prompt; pass prompt, or a datamodule whose training images are normal")
+        known = sorted(map(Path, self.trainer.datamodule.train_data.samples["image_path"]))
+        if not 1 <= self.k_shot <= len(known):
+            raise BadRequest(f"k_shot is {self.k_shot}; wanted 1 to {len(known)}, the training images there are")
+        self._keep(known[: self.k_shot])
+
+    def _keep(self, paths: Sequence[Path]) -> None:
         images = [torch.from_numpy(resize_image(read_image(path), self.sides, "corners")) for path in paths]
-        self.model.keep(torch.stack(images).permute(0, 3, 1, 2))
+        self.model.keep(torch.stack(images).permute(0, 3, 1, 2).to(self.device))
+
+    @staticmethod
+    def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
+        """The published protocol's stretch to `image_size`, by default 256 x 256."""
+        return CornersPreProcessor(image_size or (256, 256))
 
     def validation_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Batch:
         """Maps and scores of a batch."""

@@ -1,7 +1,6 @@
 """The page in a real browser: Debian's Chromium, headless, driven by Playwright."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -162,6 +161,8 @@ def test_pairs_are_shown_by_kind_and_made_again(page, folder):
     wait_for(opened, "#told", rf"{shard.entry.kinds[kind]} of {shard.entry.pairs} pairs")
     wait_for(opened, "#pair", rf"pair \d+ of shard_0000: {kind}, \d+\.\d\d% changed, image \d+")
 
+    opened.locator("#gallery img").nth(1).click()
+    wait_for(opened, "#pair", rf"{kind}.*\(2 of \d+\)")
     opened.click("#again")
     wait_for(opened, "#verdict", r"pair \d+ is the same to the byte when made again from its record")
 

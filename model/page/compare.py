@@ -86,10 +86,22 @@ def compare_tab(network: Network, inside: tuple[str, ...] | None, scratch: Path)
                 only = gr.Checkbox(label="only those above", elem_id="only")
             table = gr.Dataframe(headers=TABLE, label="images", interactive=False, max_height=360, elem_id="table")
 
+    def judging(
+        before: Round | None,
+        normal: Any,
+        files: Any,
+        of_folder: Any,
+        further: Any,
+        share: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio's way
+    ) -> list[Any]:
+        """No `partial`: gradio would not see that it wants its progress bar."""
+        return _judge(network, scratch, before, normal, files, of_folder, further, share, progress)
+
     state = [kept, place, level, pixel, opacity, only]
     shown = [place, title, slider, regions, raw, overlay, scores, count, plot, table]
     begun = start.click(
-        partial(_judge, network, scratch),
+        judging,
         [kept, prompts, queries, folder, normals, rate],
         [kept, place, level, pixel, said],
         **IN_TURN,
@@ -112,7 +124,7 @@ def _judge(
     folder: Any,
     normals: Any,
     rate: float,
-    progress: gr.Progress = gr.Progress(),  # noqa: B008  # gradio's way of handing one in
+    progress: gr.Progress,
 ) -> list[Any]:
     """A new round: what is kept, the first place, both thresholds, and what is said of it."""
     into = Path(tempfile.mkdtemp(dir=scratch))

@@ -54,7 +54,12 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
             told = gr.Markdown(elem_id="told")
         with gr.Column(scale=3):
             gallery = gr.Gallery(
-                label="changed pictures, outlined", columns=8, height=330, allow_preview=False, object_fit="contain"
+                elem_id="gallery",
+                label="changed pictures, outlined",
+                columns=8,
+                height=330,
+                allow_preview=False,
+                object_fit="contain",
             )
             with gr.Row():
                 back = gr.Button("← previous", size="sm", elem_classes="go-back")
@@ -77,6 +82,10 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
             verdict = gr.Markdown(elem_id="verdict")
             record = gr.JSON(label="record", open=True, max_height=360)
 
+    def picked(of: Listed, at: int, event: gr.SelectData) -> list[Any]:
+        """The pair of a thumbnail. No `partial`: gradio would not see that it wants the event."""
+        return _show(root, 0, of, at - at % LISTED + int(event.index))
+
     asked, chosen = [shard, kind, group, least, most], [listed, place]
     pictures = [place, gallery, title, slider, mask, prompt, record, verdict]
     pick, show = partial(_pick, root), partial(_show, root, 0)
@@ -91,9 +100,7 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
     for button, by in ((back, -1), (on, 1)):
         step = partial(_show, root, by)
         button.click(step, chosen, pictures, trigger_mode="multiple", show_progress="hidden", **IN_TURN)
-    gallery.select(
-        partial(_picked, root), chosen, pictures, trigger_mode="always_last", show_progress="hidden", **IN_TURN
-    )
+    gallery.select(picked, chosen, pictures, trigger_mode="always_last", show_progress="hidden", **IN_TURN)
     again.click(partial(_again, root), chosen, verdict, **IN_TURN)
 
 
@@ -135,10 +142,6 @@ def _show(root: Path, by: int, listed: Listed, place: int) -> list[Any]:
         shard.attributes[RECORDS][fact.place],
         "",
     ]
-
-
-def _picked(root: Path, listed: Listed, place: int, event: gr.SelectData) -> list[Any]:
-    return _show(root, 0, listed, place - place % LISTED + int(event.index))
 
 
 def _again(root: Path, listed: Listed, place: int) -> str:

@@ -61,7 +61,8 @@ def test_its_command_gives_our_scores(folder):
     subprocess.run([sys.executable, "-m", "model.evaluate", *words], cwd=ROOT, check=True)
     ours = json.loads((folder / "ours.json").read_text())["benchmark"]["nut"]
 
-    ended = anomalib(folder, "--model.checkpoint", checkpoint)
+    prompt = str(folder / "root" / "nut" / "train" / "good" / "000.png")
+    ended = anomalib(folder, "--model.checkpoint", checkpoint, "--model.prompt", f"[{prompt}]")
 
     assert ended.returncode == 0, ended.stderr[-2000:]
     for own, its in SCORES.items():
@@ -73,3 +74,41 @@ def test_a_prompt_that_is_not_there_is_told(folder):
     ended = anomalib(folder, "--model.checkpoint", str(folder / "best.ckpt"), "--model.prompt", "[none.png]")
     assert ended.returncode
     assert "none.png: no image there" in ended.stderr
+
+
+ROUND_TRIP = """
+import sys
+import model
+import torch
+from anomalib.engine import Engine
+from model.anomalib import MetaUas
+
+checkpoint, prompt = sys.argv[1:]
+made = MetaUas(checkpoint, prompt=prompt, visualizer=False)
+engine = Engine(accelerator="cpu", devices=1, default_root_dir=".")
+engine._setup_trainer(made)
+engine.trainer.strategy.connect(made)
+engine.trainer.save_checkpoint("m.ckpt")
+again = MetaUas.load_from_checkpoint("m.ckpt")
+image = torch.rand(2, 3, 90, 70)
+for one in (made, again):
+    one.eval()
+seen = [one.model(one.pre_processor.transform(image)).anomaly_map for one in (made, again)]
+assert seen[0].shape == (2, 1, 64, 128), seen[0].shape
+assert torch.equal(*seen)
+"""
+
+
+def test_a_checkpoint_of_anomalib_looks_at_images_as_before(folder):
+    words = [str(folder / "best.ckpt"), str(folder / "root" / "nut" / "train" / "good" / "000.png")]
+    known = {"PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    ended = subprocess.run(
+        [sys.executable, "-c", ROUND_TRIP, *words], cwd=folder, env=known, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def test_more_shots_than_training_images_are_refused(folder):
+    ended = anomalib(folder, "--model.checkpoint", str(folder / "best.ckpt"), "--model.k_shot", "2")
+    assert ended.returncode
+    assert "k_shot is 2; wanted 1 to 1" in ended.stderr
