@@ -5,7 +5,7 @@ r"""MetaUAS as a few-shot model of anomalib, for its Engine and its commands.
         --data.normal_dir train/good --data.normal_test_dir test/good --data.abnormal_dir test/bent ...
 
 anomalib is no dependency of this project, nor an extra: `make test-anomalib` installs it beside what uses a network.
-The prompts' features are buffers of the torch model, so they follow it to a device and into an exported file.
+The prompts' features are buffers of the torch model, so they follow it to a device.
 """
 
 from collections.abc import Sequence

@@ -37,7 +37,6 @@ import numpy as np
 
 from configs.errors import BadRequest, Failure, run
 from configs.evaluate import ImageScore
-from model.encoders import sha256_of
 from model.inference import (
     Engine,
     Map,
@@ -55,6 +54,7 @@ from model.inference import (
     name_outputs,
     open_engine,
     predict,
+    prompt_digests,
     regions_of,
     score_of,
     set_threshold,
@@ -122,8 +122,7 @@ def _threshold(
     """That of the normal images that are no prompts, or that of an exported file; None where there is neither."""
     notes = engine.notes
     if normals:
-        known = [told.sha256 for told in notes.prompts] if notes else list(map(sha256_of, prompts))
-        rate = args.false_alarms
+        known, rate = prompt_digests(engine, prompts), args.false_alarms
         return set_threshold(engine, normals, known, args.score, rate, args.batch_size, own_size=args.own_size)
     if notes and notes.threshold and (args.own_size or args.score != engine.score):
         raise BadRequest(

@@ -10,6 +10,7 @@ from model.inference.looking import (
     add_threshold_options,
     find_normals,
     predict,
+    prompt_digests,
     score_of,
     set_threshold,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "open_engine",
     "own_size",
     "predict",
+    "prompt_digests",
     "read_images",
     "regions_of",
     "score_of",

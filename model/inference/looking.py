@@ -112,6 +112,11 @@ def set_threshold(
     return found
 
 
+def prompt_digests(engine: Engine, prompts: Sequence[Path]) -> list[str]:
+    """The sha256 of each prompt: of those that an exported file has inside, or of the files that were given."""
+    return [told.sha256 for told in engine.notes.prompts] if engine.notes else list(map(sha256_of, prompts))
+
+
 def distinct(paths: Sequence[Path], known: Collection[str]) -> list[Path]:
     """Those of the files that are not `known` by their sha256, each content once: a copy tells nothing new."""
     seen, found = set(known), []

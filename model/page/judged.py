@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from configs.errors import BadRequest, Failure
 from configs.evaluate import ImageScore
-from model.encoders import sha256_of
 from model.images import SUFFIXES, Stretch, read_image
 from model.inference import (
     Engine,
@@ -29,6 +28,7 @@ from model.inference import (
     open_device,
     open_engine,
     predict,
+    prompt_digests,
     regions_of,
     score_of,
     set_threshold,
@@ -231,8 +231,7 @@ def _write(path: Path, image: Image) -> None:
 def _threshold(engine: Engine, prompts: Sequence[Path], normals: Sequence[Path], rate: float) -> Threshold | None:
     if not normals:
         return engine.notes.threshold if engine.notes else None
-    known = [told.sha256 for told in engine.notes.prompts] if engine.notes else list(map(sha256_of, prompts))
-    return set_threshold(engine, normals, known, engine.score, rate, BATCH)
+    return set_threshold(engine, normals, prompt_digests(engine, prompts), engine.score, rate, BATCH)
 
 
 def _as_shown(path: Path, seen: Image, how: Stretch) -> Image:
