@@ -10,6 +10,11 @@ LIGHT := .venv-light
 OF_LIGHT := tests/configs tests/model $(addprefix --ignore tests/model/,training features pairs \
 	benchmark/test_pair_scores.py encoders/test_pip_weights.py)
 
+# torch's threads wait asleep: those of two test processes would take each other's cores to wait on.
+QUIET := OMP_WAIT_POLICY=PASSIVE
+# Compiling all that is installed takes longer than installing it; what is imported is compiled then.
+INSTALL := pip install --quiet --no-compile
+
 .PHONY: demo test test-light test-anomalib setup lint clean
 
 demo: setup
@@ -18,7 +23,7 @@ demo: setup
 	@echo "pictures: reports/pictures/   curves: dvc plots show   pairs: python -m pipeline.inspect shard_0000 --png sheet.png"
 
 test: setup lint
-	pytest -n 2 --dist loadfile
+	$(QUIET) pytest -n 2 --dist loadfile
 
 lint: setup
 	ruff check .
@@ -29,15 +34,15 @@ setup: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/$(INSTALL) --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 test-light: $(LIGHT)/installed
-	PATH=$(CURDIR)/$(LIGHT)/bin:$$PATH $(LIGHT)/bin/python -m pytest -n 2 --dist loadfile $(OF_LIGHT)
+	$(QUIET) PATH=$(CURDIR)/$(LIGHT)/bin:$$PATH $(LIGHT)/bin/python -m pytest -n 2 --dist loadfile $(OF_LIGHT)
 
 $(LIGHT)/installed: pyproject.toml constraints-light.txt
 	$(PYTHON) -m venv $(LIGHT)
-	$(LIGHT)/bin/pip install --quiet --constraint constraints-light.txt --editable '.[test-light]'
+	$(LIGHT)/bin/$(INSTALL) --constraint constraints-light.txt --editable '.[test-light]'
 	touch $@
 
 # anomalib has its own mind about versions, so it is in no extra.
@@ -48,7 +53,7 @@ test-anomalib: $(ANOMALIB)/installed
 
 $(ANOMALIB)/installed: pyproject.toml
 	$(PYTHON) -m venv $(ANOMALIB)
-	$(ANOMALIB)/bin/pip install --quiet --editable . anomalib==2.7.0 hypothesis pytest
+	$(ANOMALIB)/bin/$(INSTALL) --editable . anomalib==2.7.0 hypothesis pytest
 	touch $@
 
 # What was dear stays: .dvc/cache, and .work with the shards and trainings of other parameters.

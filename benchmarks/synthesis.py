@@ -39,7 +39,7 @@ from pipeline.changes.synth import build_pair_shard, plan_pairs
 from pipeline.embedded.scenes import write_scenes
 from pipeline.shards import chunks
 from pipeline.shards.format import read_manifest
-from pipeline.source import coco, images
+from pipeline.source import images, run_lengths
 from pipeline.source.index import Index
 from pipeline.source.masks import coverage, resize_mask
 
@@ -50,7 +50,7 @@ NEVER = (0, 0, 0.0, 0.0, {})  # what cProfile would say of a function that was n
 STEPS = {  # what the time of a worker goes into -> the functions it is spent in, which do not call each other
     "decode JPEG": [images.decode],
     "resize": [images.resize, coverage],
-    "instance masks": [coco.union, coco.decode_mask],
+    "instance masks": [run_lengths.union, run_lengths.decode_mask],
     "fill": [cv2.inpaint],
     "read inpainted": [sources.Sources.read_ahead, sources.Sources._read_pair],  # noqa: SLF001
     "paste": [paste.apply_paste],

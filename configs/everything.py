@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import model_validator
 
+from configs.card import Card
 from configs.cluster import Cluster
 from configs.evaluate import Evaluate
 from configs.features import Features
@@ -33,6 +34,7 @@ class Common(Params):
     inpaint: Inpaint
     synth: Synth
     quality: Quality
+    card: Card
     features: Features
     evaluate: Evaluate
 

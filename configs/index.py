@@ -1,8 +1,8 @@
 """Parameters of stage `index`, and the source it reads."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from configs.section import Count, Params, Section, Share
 
@@ -31,6 +31,7 @@ class Index(Section):
 
     images: Count
     val_share: Share
+    licences: Annotated[list[int], Field(min_length=1)] | None
     max_unreadable_share: Share
 
 

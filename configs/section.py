@@ -21,7 +21,8 @@ Size = Side | Annotated[list[Side], Field(min_length=2, max_length=2)]  # a squa
 
 SHOWN_LETTERS = 100  # of a wrong value, in an error
 PARAMETERS = frozenset(
-    "seed size_px data scenes parts index cluster visible inpaint synth quality model features train evaluate".split()  # noqa: SIM905
+    "seed size_px data scenes parts index cluster visible inpaint synth quality card".split()  # noqa: SIM905
+    + "model features train evaluate".split()  # noqa: SIM905
 )
 
 

@@ -55,6 +55,12 @@ def main() -> None:
     }
     made = {"made": sum(manifest.kinds.values()), "distinct": manifest.distinct}
     write_figures(figures, made)
+    measured = [
+        (kind, name, place, round(quality.area, 6), round(quality.visible, 6))
+        for kind, own in found.items()
+        for name, place, quality in own
+    ]
+    write_csv("measured.csv", ("kind", "shard", "place", "area", "visible"), measured)
     for kind in manifest.kinds:
         write_areas(kind, [quality.area for *_, quality in found.get(kind, [])])  # the plot names them all
     for kind in figures:

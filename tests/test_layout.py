@@ -29,11 +29,14 @@ ORDER = (
     "pipeline.source",
     "pipeline.shards",
     "pipeline.changes",
+    "pipeline.records",
     "pipeline.cluster",
+    "pipeline.publish",
     "pipeline.embedded",
     "pipeline.browse",
     "pipeline.inspect",
     "pipeline.prune",
+    "pipeline.export",
     "model.torchvision_ops",
     "model.scores",
     "model.images",
@@ -275,17 +278,19 @@ BEHIND = {
     "pipeline.changes.inpaint": """
         pipeline/__init__ pipeline/arrays pipeline/changes/fillers pipeline/changes/inpaint pipeline/changes/removal
         pipeline/changes/visible pipeline/shards/chunks pipeline/shards/format pipeline/shards/jobs
-        pipeline/shards/writer pipeline/source/coco pipeline/source/images pipeline/source/index pipeline/source/masks
+        pipeline/shards/writer pipeline/source/images pipeline/source/index pipeline/source/masks
+        pipeline/source/run_lengths
     """,
     "pipeline.changes.synth": """
         pipeline/__init__ pipeline/arrays pipeline/changes/blending pipeline/changes/blob pipeline/changes/change
-        pipeline/changes/cutpaste pipeline/changes/defects pipeline/changes/dent pipeline/changes/gloss
-        pipeline/changes/ground pipeline/changes/local pipeline/changes/numbers pipeline/changes/paste
-        pipeline/changes/perlin pipeline/changes/poisson pipeline/changes/removal pipeline/changes/repeat
-        pipeline/changes/sources pipeline/changes/stain pipeline/changes/stroke pipeline/changes/surface
-        pipeline/changes/synth pipeline/changes/texture pipeline/changes/texture_folder pipeline/changes/variation
-        pipeline/changes/visible pipeline/shards/chunks pipeline/shards/format pipeline/shards/jobs
-        pipeline/shards/writer pipeline/source/coco pipeline/source/images pipeline/source/index pipeline/source/masks
+        pipeline/changes/cutpaste pipeline/changes/defects pipeline/changes/dent pipeline/changes/facts
+        pipeline/changes/gloss pipeline/changes/ground pipeline/changes/local pipeline/changes/numbers
+        pipeline/changes/paste pipeline/changes/perlin pipeline/changes/poisson pipeline/changes/removal
+        pipeline/changes/repeat pipeline/changes/sources pipeline/changes/stain pipeline/changes/stroke
+        pipeline/changes/surface pipeline/changes/synth pipeline/changes/texture pipeline/changes/texture_folder
+        pipeline/changes/variation pipeline/changes/visible pipeline/shards/chunks pipeline/shards/format
+        pipeline/shards/jobs pipeline/shards/writer pipeline/source/coco pipeline/source/images pipeline/source/index
+        pipeline/source/masks pipeline/source/rights pipeline/source/run_lengths
     """,
     "model.training.metauas": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights

@@ -10,8 +10,17 @@ import numpy as np
 from pipeline.arrays import Image, Mask
 from pipeline.changes.removal import OBJECTS
 from pipeline.changes.texture_folder import TextureFolder
-from pipeline.shards import ChunkReader, ShardEntry, Values, child, open_shard, read_manifest
-from pipeline.source import SPLITS, Index, InstanceRow, resize_mask
+from pipeline.shards import (
+    RECORDS,
+    ChunkReader,
+    ShardEntry,
+    Values,
+    child,
+    open_shard,
+    read_attributes,
+    read_manifest,
+)
+from pipeline.source import SPLITS, Index, InstanceRow, RightsTable, resize_mask
 
 DONORS_KEPT = 16  # an image in memory may be the donor of several pairs
 
@@ -35,7 +44,7 @@ class Sources:
     """
 
     def __init__(self, index_root: Path, inpainted_root: Path, textures: Path | None = None) -> None:
-        self.index = Index(index_root)
+        self.index, self.rights = Index(index_root), RightsTable(index_root)
         manifest = read_manifest(inpainted_root)
         self._where, self._key = manifest.where(inpainted_root), manifest.key
         self.digest = manifest.digest
@@ -49,6 +58,7 @@ class Sources:
         self.size: tuple[int, int] = (size[0], size[1])  # height, width in pixels
         self.textures = None if textures is None else TextureFolder(textures, self.size)
         self._opened: dict[str, tuple[ChunkReader, ChunkReader, ChunkReader]] = {}
+        self._removed: dict[str, list[tuple[int, ...]]] = {}  # of each pair of a shard
         self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
         self._ahead: dict[int, tuple[Pair, Filled]] = {}  # place -> what was read ahead
         self._read_one: Callable[[int], Pair] = lru_cache(DONORS_KEPT)(self._read_pair)
@@ -93,6 +103,14 @@ class Sources:
         entry, inside = self._find(place)
         (hole,), (objects,) = (chunks.read(inside, inside + 1) for chunks in self._chunks(entry)[1:])
         return Filled(self._read_one(place)[1], objects > 0, hole > 0)
+
+    def removed(self, row: int, variant: int) -> tuple[int, ...]:
+        """The ids of the instances that a variant of an image is without."""
+        entry, inside = self._find(int(self._starts[row]) + variant)
+        if entry.name not in self._removed:
+            records = read_attributes(child(self._where, f"{self._key(entry)}.zarr"))[RECORDS]
+            self._removed[entry.name] = [tuple(record["removed"]) for record in records]
+        return self._removed[entry.name][inside]
 
     def texture(self, name: str) -> Image:
         """An image of the folder of textures; uint8 (H, W, 3)."""

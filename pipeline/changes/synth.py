@@ -31,11 +31,13 @@ from pipeline.changes.change import (
     to_record,
 )
 from pipeline.changes.defects import CUTPASTE, DEFECTS
+from pipeline.changes.facts import Drawn, facts_about
 from pipeline.changes.ground import draw_ground
 from pipeline.changes.removal import INPAINT, UNCHANGED
 from pipeline.changes.sources import Sources
 from pipeline.changes.variation import draw_variation
 from pipeline.shards import (
+    FACTS,
     NO_DONOR,
     PROMPT,
     Form,
@@ -111,8 +113,9 @@ def plan_pairs(
             "visible": params.visible.model_dump(),
         },
         # Donors are any images of the split: a shard depends on all of both.
-        "inputs": {"index": sources.index.digest, "inpainted": sources.digest}
+        "inputs": {"index": sources.index.digest, "rights": sources.rights.digest, "inpainted": sources.digest}
         | ({} if sources.textures is None else {"textures": sources.textures.digest}),
+        "names": sources.rights.names,
         **made_by(__name__),
     }
 
@@ -146,8 +149,8 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
             sources.read_ahead(together)
             for row in together:
                 group = sources.index.image(row).group
-                for made in make_pairs(row, task.seed, sources, task.config, task.visible, outcomes):
-                    yield as_new_pair(made, group)
+                for drawn in make_pairs(row, task.seed, sources, task.config, task.visible, outcomes):
+                    yield as_new_pair(drawn, group, sources)
 
     attributes = {**job.attributes, "fingerprint": job.fingerprint, "made_on": machine()}
     key = shelf_name(job.fingerprint)
@@ -211,7 +214,7 @@ def turns_at_removals(mixes: Sequence[Mix], config: Synth) -> list[int]:
 
 def make_pairs(
     row: int, seed: int, sources: Sources, config: Synth, visible: Visible, outcomes: Counter[str]
-) -> Iterator[Made]:
+) -> Iterator[Drawn]:
     """The pairs of an image, in order; what was drawn in vain is counted in `outcomes`."""
     image_id = int(sources.index.image_ids[row])
     keys = [[seed, image_id, number, FOR_MIX, 0] for number in range(config.pairs_per_image)]
@@ -223,16 +226,18 @@ def make_pairs(
         if kind == INPAINT:
             removals = good_removals(row, sources, config, visible, outcomes) if removals is None else removals
             if turns[number] < len(removals):
-                yield _varied(removals[turns[number]], number, mix, seed, sources, config, visible)
+                made = _varied(removals[turns[number]], number, mix, seed, sources, config, visible)
+                yield Drawn(made, number, {})
                 continue
-            outcomes["inpaint given up for another kind: no other set of objects"] += 1
         blank = draw_blank(row, number, mix, seed, sources, config)
         if kind == UNCHANGED:
-            yield make_pair(blank, sources, visible)
+            yield Drawn(make_pair(blank, sources, visible), number, {})
             continue
-        made = draw_good_pair(others(kind), blank, number, seed, sources, config, visible, outcomes)
-        if made is not None:
-            yield made
+        in_vain = Counter({"inpaint given up for another kind: no other set of objects": 1} if kind == INPAINT else {})
+        found = draw_good_pair(others(kind), blank, number, seed, sources, config, visible, in_vain)
+        outcomes.update(in_vain)
+        if found is not None:
+            yield Drawn(found, number, in_vain)
 
 
 def draw_blank(row: int, number: int, mix: Mix, seed: int, sources: Sources, config: Synth) -> PairRecord:
@@ -310,9 +315,9 @@ def area_fault(made: Made, config: Synth) -> str | None:
     return "mask too large" if share > allowed.high else None
 
 
-def as_new_pair(made: Made, group: str) -> NewPair:
+def as_new_pair(drawn: Drawn, group: str, sources: Sources) -> NewPair:
     """A finished pair of an image of `group`, as the shard takes it."""
-    record = made.record
+    made, record = drawn.made, drawn.made.record
     return NewPair(
         made.original,
         made.changed,
@@ -322,7 +327,7 @@ def as_new_pair(made: Made, group: str) -> NewPair:
         image_id=record.image_id,
         donor_id=record.donor_ids[0] if record.donor_ids else NO_DONOR,
         prompt_is=prompt_is(record),
-        record=to_record(record),
+        record={**to_record(record), FACTS: facts_about(drawn, group, sources)},
         more={} if made.prompt is None else {PROMPT: made.prompt},
     )
 

@@ -5,11 +5,13 @@ from pipeline.shards.features import FeaturesShard, NewImage, open_features, wri
 from pipeline.shards.format import (
     ALIGNED,
     ELSEWHERE,
+    FACTS,
     FEATURES,
     MANIFEST,
     NO_DONOR,
     PAIRS,
     PROMPT,
+    PROMPTS,
     RECORDS,
     THE_ORIGINAL,
     Manifest,
@@ -27,19 +29,21 @@ from pipeline.shards.format import (
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
 from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
-from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, names
+from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, flush, names, read
 from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_made_again, faults_of_folder, verify_shard
 from pipeline.shards.writer import Form, NewPair, write_shard
 
 __all__ = [
     "ALIGNED",
     "ELSEWHERE",
+    "FACTS",
     "FEATURES",
     "LIBRARIES",
     "MANIFEST",
     "NO_DONOR",
     "PAIRS",
     "PROMPT",
+    "PROMPTS",
     "RECORDS",
     "THE_ORIGINAL",
     "ChunkReader",
@@ -67,6 +71,7 @@ __all__ = [
     "file_sizes",
     "filesystem",
     "fingerprint",
+    "flush",
     "is_intact",
     "machine",
     "made_by",
@@ -75,6 +80,7 @@ __all__ = [
     "open_features",
     "open_shard",
     "plan_shards",
+    "read",
     "read_attributes",
     "read_manifest",
     "refuse_other_code",

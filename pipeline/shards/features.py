@@ -31,7 +31,7 @@ from pipeline.shards.format import (
     digest_of_records,
 )
 from pipeline.shards.store import Where, child, zarr_store
-from pipeline.shards.writer import digests_of_files, write_column, write_whole
+from pipeline.shards.writer import digests_of_files, finish_group, write_column, write_whole
 
 LABELS = ("normal", "anomalous")
 COLUMNS = {"kind": np.uint8, "group": np.uint16, "image_id": np.int64}
@@ -83,7 +83,12 @@ def write_features(
     def write(path: Path) -> dict[str, Any]:
         group = zarr.create_group(path)
         group.create_array(
-            "features", data=features, chunks=(1, *features.shape[1:]), shards=features.shape, compressors=None
+            "features",
+            data=features,
+            chunks=(1, *features.shape[1:]),
+            shards=features.shape,
+            compressors=None,
+            dimension_names=("n", "level", "patch", "width"),
         )
         values = {
             "kind": [image.anomalous for image in images],
@@ -108,7 +113,7 @@ def write_features(
             "sha256": combined_digest(digests),
         }
         said = {"format": FEATURES, "format_version": FEATURES_VERSION, **attributes}
-        group.attrs.put({**said, RECORDS: records, "digests": digests, "entry": entry})
+        finish_group(group, path, {**said, RECORDS: records, "digests": digests, "entry": entry})
         return entry
 
     return write_whole(root, name, write, store)

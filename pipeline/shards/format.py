@@ -2,7 +2,8 @@
 
     data/pairs/manifest.json            what the folder holds; the file whose digest stands for the whole set
     data/pairs/shard_0003.zarr/         in a store: <stage>/<fingerprint>.zarr
-        zarr.json                       attributes: format, split, seed, parameters, versions, records, digests
+        zarr.json                       attributes: format, split, seed, parameters, versions, records, digests; and
+                                        the arrays' metadata, so that a plain HTTP server will do
         pair      uint8 (N, 2, H, W, 3) [:, 0] original, [:, 1] changed; RGB
         mask      uint8 (N, H, W)       1 where the two differ by intent
         kind      uint8 (N,)            place among the names of the kinds, the keys of `entry.kinds`
@@ -35,16 +36,18 @@ import zarr
 from configs.errors import BadRequest, Failure
 from pipeline.shards.store import Where, child, exists, file_digests, flush, names, read, zarr_store
 
-PAIRS, PAIRS_VERSION = "metauas-pairs", 4
-FEATURES, FEATURES_VERSION = "clip-features", 1  # see `pipeline/shards/features.py`
+PAIRS, PAIRS_VERSION = "metauas-pairs", 5
+FEATURES, FEATURES_VERSION = "clip-features", 2  # see `pipeline/shards/features.py`
 VERSIONS = {PAIRS: PAIRS_VERSION, FEATURES: FEATURES_VERSION}
 ARRAYS = ("pair", "mask", "kind", "group", "image_id", "donor_id", "prompt_is")
 PROMPT = "prompt"
 THE_ORIGINAL, ALIGNED, ELSEWHERE = range(3)  # what a prompt is
+PROMPTS = ("original", "aligned", "elsewhere")  # by these numbers
 NO_DONOR = -1
 MANIFEST = "manifest.json"
 ATTRIBUTES = "zarr.json"  # of a shard: the last file written
 RECORDS = "records"
+FACTS = "facts"  # of a pair's record: what it says beside what the pair is made from (`pipeline/changes/facts.py`)
 # The Rust codec pipeline reads pairs about four times faster. One thread: the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
 
@@ -163,7 +166,8 @@ def open_shard(where: Where, name: str) -> Shard:
         Failure: the folder is no shard of this format.
     """
     path = child(where, f"{name}.zarr")
-    if not exists(path):
+    # A plain HTTP server need not show folders.
+    if not exists(path) and not exists(child(path, ATTRIBUTES)):
         raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})")
     # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
     codec = zarr.config.set(CODEC) if isinstance(where, Path) else nullcontext()

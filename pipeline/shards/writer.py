@@ -5,6 +5,7 @@ The pixels of an array are one file of chunks (`pipeline/shards/chunks.py`); its
 
 import hashlib
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from pipeline.shards.format import (
 )
 from pipeline.shards.store import flush, upload
 
+DIMENSIONS = {4: ("n", "side", "y", "x", "rgb"), 3: ("n", "y", "x", "rgb"), 2: ("n", "y", "x")}  # by those of a pair
 COLUMNS = {  # a number a pair
     "kind": np.uint8,
     "group": np.uint16,
@@ -148,16 +150,8 @@ def _write_group(
         "fingerprint": attributes["fingerprint"],
         "sha256": combined_digest(digests),
     }
-    group.attrs.put(
-        {
-            "format": PAIRS,
-            "format_version": PAIRS_VERSION,
-            **attributes,
-            RECORDS: records,
-            "digests": digests,
-            "entry": entry,
-        }
-    )
+    said = {"format": PAIRS, "format_version": PAIRS_VERSION, **attributes}
+    finish_group(group, path, {**said, RECORDS: records, "digests": digests, "entry": entry})
     return entry
 
 
@@ -205,6 +199,7 @@ class _PixelArrays:
                 shards=(max(count, 1), *shape),
                 compressors=[ZstdCodec(level=LEVEL, checksum=CHECKSUM)],
                 fill_value=0,
+                dimension_names=DIMENSIONS[len(shape)],
             )
             digests[file.path.relative_to(self._group).as_posix()] = file.finish()
         return digests
@@ -219,8 +214,17 @@ def write_column(group: zarr.Group, name: str, values: npt.NDArray[Any]) -> None
         chunks=(max(len(values), 1),),
         compressors=[ZstdCodec(level=LEVEL, checksum=CHECKSUM)],
         fill_value=0,
+        dimension_names=("n",),
     )
     array[...] = values
+
+
+def finish_group(group: zarr.Group, path: Path, attributes: Mapping[str, Any]) -> None:
+    """Write a group's attributes, with its arrays' metadata in the same file: a reader then need list no folder."""
+    group.attrs.put(dict(attributes))
+    with warnings.catch_warnings():  # that version 3 of the format does not know them yet: others read past them
+        warnings.filterwarnings("ignore", "Consolidated metadata", zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(path)
 
 
 def digests_of_files(path: Path, known: Mapping[str, str]) -> dict[str, str]:

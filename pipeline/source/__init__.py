@@ -1,11 +1,13 @@
 """Photographs and their instances: reading them, and the index of those that take part."""
 
 from pipeline.source.categories import read_categories
-from pipeline.source.coco import bounding_box, mask_area, read_annotations, union
+from pipeline.source.coco import of_licences, read_annotations
 from pipeline.source.images import SUFFIXES, UnreadableImageError, content_hash, decode, read_bytes, resize
 from pipeline.source.index import SPLITS, ImageRow, Index, InstanceRow, read_indexed_image
 from pipeline.source.index_build import build_index, choose_images, write_index
 from pipeline.source.masks import resize_mask, touched, window_of
+from pipeline.source.rights import RightsTable
+from pipeline.source.run_lengths import bounding_box, mask_area, union
 
 __all__ = [
     "SPLITS",
@@ -13,6 +15,7 @@ __all__ = [
     "ImageRow",
     "Index",
     "InstanceRow",
+    "RightsTable",
     "UnreadableImageError",
     "bounding_box",
     "build_index",
@@ -20,6 +23,7 @@ __all__ = [
     "content_hash",
     "decode",
     "mask_area",
+    "of_licences",
     "read_annotations",
     "read_bytes",
     "read_categories",

@@ -1,29 +1,29 @@
-"""Reading a COCO instances file: checked structure, and every instance as one run-length mask or a reason why not."""
+"""Reading a COCO instances file: its checked structure, and what it says of rights and categories."""
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from pycocotools import mask as mask_api
-
 from configs.errors import BadRequest
-from pipeline.arrays import Mask
 
 SECTIONS: Final[dict[str, dict[str, type]]] = {
     "images": {"id": int, "file_name": str, "height": int, "width": int},
     "annotations": {"id": int, "image_id": int},
 }
-MIN_POLYGON_NUMBERS = 6  # three corners
 WHOLE = ""  # the one group of a source without categories; no folder has this name
-FARTHEST_SIDES = 10  # of the image, that a polygon may reach outside of it
+URLS = ("flickr_url", "coco_url", "url")  # of an image, the first there is: the photographer's own page stands first
 
 
-class UnusableInstanceError(Exception):
-    """An annotation that gives no mask; the message is the reason, short enough to be counted."""
+@dataclass(frozen=True)
+class Licence:
+    """An entry of `licenses`: under which terms photographs may be used."""
+
+    name: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,44 @@ class Annotations:
     images: dict[int, dict[str, Any]]  # image id -> its entry
     instances: dict[int, list[dict[str, Any]]]  # image id -> its annotations, in id order
     refused: Counter[str]  # why annotations are not among them -> how many
+    licences: dict[int, Licence] = dataclasses.field(
+        default_factory=dict
+    )  # by their ids; empty where the source states none
+    categories: dict[int, str] = dataclasses.field(default_factory=dict)  # id of a category of objects -> its name
 
     @property
     def groups(self) -> dict[int, str]:
         """The category of every image, by its id; WHOLE where there are none."""
         return {image_id: entry.get("group", WHOLE) for image_id, entry in self.images.items()}
+
+    def licence(self, image_id: int) -> int | None:
+        """The id of the licence of an image; None where nothing is stated."""
+        stated = self.images[image_id].get("license")
+        return stated if type(stated) is int else None
+
+    def url(self, image_id: int) -> str | None:
+        """Where an image comes from: its page at Flickr if there is one."""
+        found = (self.images[image_id].get(name) for name in URLS)
+        return next((url for url in found if isinstance(url, str) and url), None)
+
+
+def of_licences(annotations: Annotations, wanted: Sequence[int]) -> Annotations:
+    """Only the images of these licences, by their ids.
+
+    Raises:
+        BadRequest: the source states no licences, or not all of these, or has no image of them.
+    """
+    there = {image_id: annotations.licence(image_id) for image_id in annotations.images}
+    stated = sorted({*annotations.licences, *(number for number in there.values() if number is not None)})
+    if not stated:
+        raise BadRequest(f"index.licences = {list(wanted)}, but the source states no licences; set it to null")
+    unknown = sorted(set(wanted) - set(stated))
+    if unknown:
+        raise BadRequest(f"index.licences: {unknown[0]} is no licence of the source; it has {stated}")
+    kept = {image_id: entry for image_id, entry in annotations.images.items() if there[image_id] in wanted}
+    if not kept:
+        raise BadRequest(f"index.licences = {list(wanted)}: none of {len(there)} images bears one of these")
+    return replace(annotations, images=kept, instances={image_id: annotations.instances[image_id] for image_id in kept})
 
 
 def read_annotations(path: Path) -> Annotations:
@@ -67,111 +100,7 @@ def read_annotations(path: Path) -> Annotations:
         else:
             taken.add(annotation["id"])
             instances[annotation["image_id"]].append(annotation)
-    return Annotations(images, instances, refused)
-
-
-def run_lengths(segmentation: Any, height: int, width: int) -> bytes:
-    """COCO's compressed run-length counts of one instance's mask at the image's own size.
-
-    Args:
-        segmentation: polygons, or a run-length dict with plain or compressed counts, as COCO writes them.
-        height: of the image in pixels.
-        width: of the image in pixels.
-
-    Raises:
-        UnusableInstanceError: there is no mask in it.
-    """
-    if isinstance(segmentation, Mapping):
-        encoded = _encode_run_lengths(segmentation, height, width)
-    elif isinstance(segmentation, Sequence) and not isinstance(segmentation, str):
-        encoded = _encode_polygons(segmentation, height, width)
-    else:
-        raise UnusableInstanceError("no segmentation")
-    if mask_api.area(encoded) == 0:
-        raise UnusableInstanceError("empty mask")
-    return bytes(encoded["counts"])
-
-
-def decode_mask(counts: bytes, height: int, width: int) -> Mask:
-    """The bool (height, width) mask of COCO's compressed run-length counts."""
-    return np.asarray(mask_api.decode({"size": [height, width], "counts": counts}), np.bool_)
-
-
-def mask_area(counts: bytes, height: int, width: int) -> int:
-    """The number of pixels of the mask of COCO's compressed run-length counts."""
-    return int(mask_api.area({"size": [height, width], "counts": counts}))
-
-
-def union(counts: Sequence[bytes], height: int, width: int) -> bytes:
-    """COCO's compressed run-length counts of the union of masks of one size, without decoding any."""
-    if not counts:
-        return bytes(mask_api.encode(np.zeros((height, width), np.uint8, order="F"))["counts"])
-    return bytes(mask_api.merge([{"size": [height, width], "counts": one} for one in counts])["counts"])
-
-
-def bounding_box(counts: bytes, height: int, width: int) -> tuple[int, int, int, int]:
-    """First row, first column, last row + 1 and last column + 1 of a mask that is not empty."""
-    left, top, across, down = (int(number) for number in mask_api.toBbox({"size": [height, width], "counts": counts}))
-    return top, left, top + down, left + across
-
-
-def _encode_polygons(polygons: Sequence[Any], height: int, width: int) -> Any:
-    if not polygons:
-        raise UnusableInstanceError("no segmentation")
-    whole = [corners for polygon in polygons if len(corners := _corners(polygon)) >= MIN_POLYGON_NUMBERS]
-    if not whole:
-        raise UnusableInstanceError("degenerate polygon")
-    # pycocotools walks along every edge, pixel by pixel, wherever it leads.
-    if max(*map(max, whole), *(-min(corners) for corners in whole)) > FARTHEST_SIDES * max(height, width):
-        raise UnusableInstanceError("polygon far outside the image")
-    return mask_api.merge(mask_api.frPyObjects(whole, height, width))
-
-
-def _corners(polygon: Any) -> list[float]:
-    """The numbers of a polygon; none if they are odd in number."""
-    try:
-        numbers = np.asarray(polygon)
-    except ValueError:  # lists of different lengths
-        raise UnusableInstanceError("polygon of other things than numbers") from None
-    if numbers.size == 0:
-        return []
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
-        raise UnusableInstanceError("polygon of other things than numbers")
-    return [] if len(numbers) % 2 else [float(number) for number in polygon]
-
-
-def _encode_run_lengths(segmentation: Mapping[str, Any], height: int, width: int) -> Any:
-    counts, size = segmentation.get("counts"), segmentation.get("size")
-    if counts is None or size != [height, width]:
-        raise UnusableInstanceError("run lengths of another size")
-    compressed = isinstance(counts, str)
-    numbers = _decompressed(counts) if compressed else counts
-    if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):
-        raise UnusableInstanceError("run lengths of other things than counts")
-    if sum(numbers) != height * width:  # pycocotools would leave the rest of the mask as its memory happens to be
-        raise UnusableInstanceError("run lengths do not fill the image")
-    if compressed:
-        return {"size": size, "counts": counts.encode()}
-    return mask_api.frPyObjects(dict(segmentation), height, width)
-
-
-def _decompressed(counts: str) -> list[int]:
-    """The run lengths behind COCO's compressed counts: 5 bits a character, each number less the one before the last."""
-    numbers: list[int] = []
-    value, shift = 0, 0
-    for character in counts:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise UnusableInstanceError("run lengths of other things than counts")
-        value |= (bits & 0x1F) << shift
-        shift += 5
-        if not bits & 0x20:  # the last character of a number; its highest bit is the sign
-            value -= (bits & 0x10) << (shift - 4)
-            numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
-            value, shift = 0, 0
-    if shift:
-        raise UnusableInstanceError("run lengths of other things than counts")
-    return numbers
+    return Annotations(images, instances, refused, _licences(path, content), _categories(content))
 
 
 def _read_json(path: Path) -> Any:
@@ -185,6 +114,27 @@ def _read_json(path: Path) -> Any:
         return json.loads(data)
     except ValueError as error:
         raise BadRequest(f"{path}: not JSON ({error}); wanted a COCO instances JSON") from None
+
+
+def _licences(path: Path, content: Mapping[str, Any]) -> dict[int, Licence]:
+    """What `licenses` says, if it is there.
+
+    Raises:
+        BadRequest: it is there, and is no list of objects that have an id.
+    """
+    if content.get("licenses") is None:
+        return {}
+    _check_section(path, content, "licenses", {"id": int})
+    return {
+        entry["id"]: Licence(str(entry.get("name") or ""), str(entry.get("url") or "")) for entry in content["licenses"]
+    }
+
+
+def _categories(content: Mapping[str, Any]) -> dict[int, str]:
+    """The names of the categories of objects; none where the section is missing or odd, as nothing is made by them."""
+    found = content.get("categories")
+    entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    return {entry["id"]: str(entry.get("name", "")) for entry in entries if type(entry.get("id")) is int}
 
 
 def _check_section(path: Path, content: Any, section: str, fields: Mapping[str, type]) -> None:

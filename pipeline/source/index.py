@@ -2,9 +2,10 @@
 
     data/index/images.feather      a row per image, train first, then val, each in the order of random ranks
     data/index/instances.feather   a row per usable instance, in the order of the images
-    data/index/summary.json        counts, what was skipped and why, and the digest of both tables
+    data/index/rights.feather      a row per image: whose it is (`pipeline/source/rights.py`)
+    data/index/summary.json        counts, what was skipped and why, and digests of the tables
 
-Both tables are uncompressed Arrow files: every worker maps them into memory and reads only the rows it needs.
+The tables are uncompressed Arrow files: every worker maps them into memory and reads only the rows it needs.
 """
 
 import hashlib
@@ -19,8 +20,8 @@ from pyarrow import feather
 
 from configs.errors import BadRequest, Failure
 from pipeline.arrays import Image, Mask
-from pipeline.source.coco import decode_mask, union
 from pipeline.source.images import UnreadableImageError, content_hash, decode, read_bytes
+from pipeline.source.run_lengths import decode_mask, union
 
 IMAGES, INSTANCES, SUMMARY = "images.feather", "instances.feather", "summary.json"
 SPLITS = ("train", "val")

@@ -21,9 +21,11 @@ from pyarrow import feather
 from configs.errors import BadRequest, Failure
 from pipeline.progress import track
 from pipeline.source.alike import groups_alike
-from pipeline.source.coco import WHOLE, Annotations, UnusableInstanceError, mask_area, run_lengths
+from pipeline.source.coco import WHOLE, Annotations, Licence
 from pipeline.source.images import UnreadableImageError, content_hash, examine, read_bytes
 from pipeline.source.index import IMAGES, INSTANCES, SPLITS, SUMMARY, ImageRow, InstanceRow
+from pipeline.source.rights import RIGHTS, Rights
+from pipeline.source.run_lengths import UnusableInstanceError, mask_area, run_lengths
 
 SPLIT_STREAM = 0x5EED  # keeps the split's draws apart from those of images, which start with the image id
 IMAGE_SCHEMA = pa.schema(
@@ -49,6 +51,15 @@ INSTANCE_SCHEMA = pa.schema(
         ("counts", pa.binary()),
     ]
 )
+RIGHTS_SCHEMA = pa.schema(
+    [
+        ("image_id", pa.int64()),
+        ("file", pa.string()),
+        ("licence", pa.int64()),
+        ("url", pa.string()),
+        ("categories", pa.list_(pa.int64())),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,9 @@ class Found:
     repeated: list[Skipped]  # files of the same bytes as another's
     alike: list[list[int]]  # ids of photographs that look alike, kept in one split
     refused: Counter[str]  # why instances have no mask -> how many
+    rights: list[Rights]  # of the images of `rows`
+    licences: dict[int, Licence]
+    categories: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -147,9 +161,11 @@ def build_index(annotations: Annotations, folder: Path, places: dict[int, Place]
     refused = annotations.refused.copy()
     rows: list[ImageRow] = []
     instances: list[InstanceRow] = []
+    rights: list[Rights] = []
     for image_id in order:
         entry, place, photograph = annotations.images[image_id], places[image_id], usable[image_id]
         own = list(_usable_instances(annotations.instances[image_id], photograph, refused))
+        rights.append(_rights_of(image_id, annotations, own))
         rows.append(
             ImageRow(
                 image_id=image_id,
@@ -165,21 +181,18 @@ def build_index(annotations: Annotations, folder: Path, places: dict[int, Place]
             )
         )
         instances += own
-    return Found(rows, instances, skipped, repeated, alike, refused)
+    return Found(
+        rows, instances, skipped, repeated, alike, refused, rights, annotations.licences, annotations.categories
+    )
 
 
 def write_index(root: Path, found: Found) -> dict[str, Any]:
-    """Write both tables and the summary; returns the summary."""
+    """Write the tables and the summary; returns the summary."""
     root.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
-    for name, content, schema in (
-        (IMAGES, found.rows, IMAGE_SCHEMA),
-        (INSTANCES, found.instances, INSTANCE_SCHEMA),
-    ):
-        columns = {name: [getattr(row, name) for row in content] for name in schema.names}
-        table = pa.table(columns, schema=schema)
-        feather.write_feather(table, root / name, compression="uncompressed")
-        digest.update((root / name).read_bytes())
+    digest.update(_write_table(root / IMAGES, found.rows, IMAGE_SCHEMA))
+    digest.update(_write_table(root / INSTANCES, found.instances, INSTANCE_SCHEMA))
+    of_rights = _write_table(root / RIGHTS, found.rights, RIGHTS_SCHEMA)
     splits = Counter(row.split for row in found.rows)
     groups = {group: Counter[str]() for group in sorted({row.group for row in found.rows})}
     for row in found.rows:
@@ -194,6 +207,7 @@ def write_index(root: Path, found: Found) -> dict[str, Any]:
         "repeated_images": [asdict(image) for image in found.repeated],
         "images_alike": found.alike,
         "refused_instances": dict(sorted(found.refused.items())),
+        "rights": _summary_of_rights(found, of_rights),
     }
     (root / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
     return summary
@@ -214,6 +228,36 @@ def image_path(folder: Path, file: str) -> Path:
     if "\0" in file or not file.isprintable():  # lone surrogates, which stand for bytes that are not UTF-8, are not
         raise UnreadableImageError("its name is not printable UTF-8")
     return folder / name
+
+
+def _write_table(path: Path, rows: Sequence[Any], schema: pa.Schema) -> bytes:
+    """Write rows as an uncompressed Arrow file; the bytes of it."""
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in schema.names}, schema=schema)
+    feather.write_feather(table, path, compression="uncompressed")
+    return path.read_bytes()
+
+
+def _rights_of(image_id: int, annotations: Annotations, usable: Sequence[InstanceRow]) -> Rights:
+    of = {annotation["id"]: annotation.get("category_id") for annotation in annotations.instances[image_id]}
+    categories = (of[instance.instance_id] for instance in usable)
+    return Rights(
+        image_id=image_id,
+        file=annotations.images[image_id]["file_name"],
+        licence=annotations.licence(image_id),
+        url=annotations.url(image_id),
+        categories=tuple(category if type(category) is int else None for category in categories),
+    )
+
+
+def _summary_of_rights(found: Found, table: bytes) -> dict[str, Any]:
+    """Names, how many images bear which licence, and a digest that changes with any of what a record takes of it."""
+    names = {
+        "licences": {str(number): asdict(licence) for number, licence in sorted(found.licences.items())},
+        "categories": {str(number): name for number, name in sorted(found.categories.items())},
+    }
+    counts = Counter("none stated" if rights.licence is None else str(rights.licence) for rights in found.rights)
+    digest = hashlib.sha256(table + json.dumps(names, sort_keys=True).encode()).hexdigest()
+    return {"digest": digest, **names, "images": dict(sorted(counts.items()))}
 
 
 @dataclass(frozen=True)

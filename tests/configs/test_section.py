@@ -70,7 +70,7 @@ def test_a_stage_reads_its_part_of_the_whole():
             r"model = .*weights efficientnet-lite1 are of tf_efficientnet_lite1, but encoder is tf_efficientnet_lite0",
         ),
         (lambda p: p.update(size_px=100), r"size_px = 100: Input should be a multiple of 32"),
-        (lambda p: p.update(synht={}), r"synht is not a parameter; there are cluster, data"),
+        (lambda p: p.update(synht={}), r"synht is not a parameter; there are card, cluster, data"),
         (lambda p: p["cluster"].update(memory_limit="lots"), r"cluster\.memory_limit = 'lots': String should match"),
         (lambda p: p.pop("synth"), r"synth is missing"),
         (lambda p: p["synth"].update({"tries\n2": 1}), r"synth\.tries 2 is not a parameter"),

@@ -50,7 +50,7 @@ def draw_source(folder: Path, count: int = 12) -> None:
                 {
                     "id": len(annotations) + 1,
                     "image_id": image_id,
-                    "category_id": 1,
+                    "category_id": 1 + (len(annotations) + 1) % 2,
                     "iscrowd": 0,
                     "area": int(box_w * box_h),
                     "bbox": [int(col), int(row), int(box_w), int(box_h)],
@@ -58,8 +58,16 @@ def draw_source(folder: Path, count: int = 12) -> None:
                 }
             )
         cv2.imwrite(str(folder / "images" / name), image)
-        images.append({"id": image_id, "file_name": name, "height": height, "width": width})
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "box"}]}
+        rights = {"license": image_id % 2 + 1, "flickr_url": f"https://photographs.test/{image_id}"}
+        images.append({"id": image_id, "file_name": name, "height": height, "width": width, **rights})
+    content = {
+        "licenses": [
+            {"id": number, "name": f"terms {number}", "url": f"https://terms.test/{number}"} for number in (1, 2)
+        ],
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "box"}, {"id": 2, "name": "crate"}],
+    }
     (folder / "instances.json").write_text(json.dumps(content))
 
 

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import ROOT
 
 PATIENCE_S = 300
-STAGES = ("scenes", "parts", "inputs", "index", "inpaint", "synth", "quality", "features", "train", "evaluate")
+STAGES = ("scenes", "parts", "inputs", "index", "inpaint", "synth", "quality", "card", "features", "train", "evaluate")
 
 
 @dataclass(frozen=True)

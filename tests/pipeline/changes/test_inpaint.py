@@ -18,8 +18,8 @@ from pipeline.changes.inpaint import (
 )
 from pipeline.changes.removal import INPAINT, OBJECTS, remove
 from pipeline.shards.format import open_shard, shard_names
-from pipeline.source.coco import bounding_box, decode_mask, union
 from pipeline.source.index import Index, InstanceRow
+from pipeline.source.run_lengths import bounding_box, decode_mask, union
 from tests.pipeline import tiny
 from tests.pipeline.conftest import make_source
 from tests.pipeline.strategies import generators, masks, pairs_with_mask

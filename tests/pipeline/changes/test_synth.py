@@ -1,5 +1,6 @@
 """The laws of a set of pairs, on a tiny source made without DVC or Dask (those are exercised in tests/stages)."""
 
+import hashlib
 import json
 from collections import Counter
 
@@ -29,6 +30,7 @@ from pipeline.changes.visible import contrast
 from pipeline.shards.format import (
     ALIGNED,
     ELSEWHERE,
+    FACTS,
     NO_DONOR,
     PROMPT,
     THE_ORIGINAL,
@@ -97,7 +99,51 @@ def test_a_record_regenerates_its_pair_to_the_byte(workspace, pairs):
         assert (made.mask == mask).all()
         assert kind == known.change.kind
         assert ((*known.donor_ids, NO_DONOR))[0] == donor_id
-        assert to_record(known) == record
+        assert to_record(known) == {key: said for key, said in record.items() if key != FACTS}
+
+
+def test_what_a_record_says_beside_is_true_of_the_stored_pair(workspace, pairs):
+    sources = workspace.sources()
+    for (image_id, number), (_, _, (original, changed), mask, record) in pairs.items():
+        facts = record[FACTS]
+        assert facts["id"] == f"{image_id}-{number}"
+        assert facts["area_share"] == round(float(mask.mean()), 6)
+        assert (
+            facts["sha256"] == hashlib.sha256(b"".join(map(np.ndarray.tobytes, (original, changed, mask)))).hexdigest()
+        )
+        assert facts["prompt_is"] == "original"
+        own, *donors = facts["rights"]
+        assert own == {
+            "image_id": image_id,
+            "file": f"{image_id:012d}.jpg",
+            "licence": image_id % 2 + 1,
+            "url": f"https://photographs.test/{image_id}",
+        }
+        assert [donor["image_id"] for donor in donors] == record["donor_ids"]
+        assert facts["categories"] == _categories_of(record, sources)
+
+
+def _categories_of(record, sources):
+    """By another way than the program's: the instance ids of the source say which of its two categories they are."""
+    if record["change"]["kind"] == PASTE:
+        ids = [placement["instance_id"] for placement in record["change"]["placements"]]
+    elif record["change"]["kind"] == INPAINT:
+        ids = sources.removed(sources.row(record["image_id"]), record["change"]["variant"])
+        assert ids
+    else:
+        ids = []
+    return sorted({1 + instance_id % 2 for instance_id in ids})
+
+
+def test_what_was_drawn_in_vain_for_each_pair_adds_up_to_the_shard_s(workspace, tmp_path):
+    manifest = workspace.make_pairs(tmp_path / "pairs", area_share=Range(low=0.03, high=0.3))
+    found = Counter()
+    for *_, record in all_pairs(tmp_path / "pairs").values():
+        found.update(record[FACTS]["in_vain"])
+    assert sum(found.values()) > 0
+    assert found <= Counter(manifest.outcomes)
+    if "pair given up" not in manifest.outcomes:
+        assert found == Counter({why: n for why, n in manifest.outcomes.items() if "left out" not in why})
 
 
 def test_several_textures_and_feathered_pastes_on_oblong_pairs_keep_the_laws(tmp_path):
@@ -355,7 +401,9 @@ def test_no_removal_is_given_out_twice_and_the_rest_becomes_another_kind(workspa
     outcomes, sources = Counter(), workspace.sources()
 
     for row in range(len(sources.index)):
-        made = list(make_pairs(row, 0, sources, config, workspace.params.visible, outcomes))
+        drawn = list(make_pairs(row, 0, sources, config, workspace.params.visible, outcomes))
+        made = [one.made for one in drawn]
+        assert [one.number for one in drawn] == list(range(6))
         removals = [pair.record.change.variant for pair in made if pair.record.change.kind == "inpaint"]
         assert len(made) == 6
         assert 0 < len(removals) == len(set(removals)) <= sources.variants(row)

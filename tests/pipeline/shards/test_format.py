@@ -108,6 +108,7 @@ def test_the_streamed_file_is_the_one_zarr_python_writes(tmp_path):
         shards=streamed.shards,
         compressors=streamed.compressors,
         fill_value=0,
+        dimension_names=streamed.metadata.dimension_names,
     )
 
     assert (whole[:] == values).all()

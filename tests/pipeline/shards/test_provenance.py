@@ -40,7 +40,7 @@ def write(tmp_path, monkeypatch):
 def test_source_files_follow_imports_through_doors_and_any_number_of_steps():
     files = {path.as_posix() for path in source_files("pipeline.changes.synth")}
 
-    assert {"pipeline/changes/synth.py", "pipeline/changes/perlin.py", "pipeline/source/coco.py"} <= files
+    assert {"pipeline/changes/synth.py", "pipeline/changes/perlin.py", "pipeline/source/run_lengths.py"} <= files
     assert not any(name.startswith("model/") for name in files)
     assert "pipeline/changes/fillers.py" not in files
 

@@ -130,7 +130,7 @@ def test_a_pair_that_its_record_does_not_give_is_found(copied, monkeypatch):
             lambda root: (root / "index/summary.json").write_text(
                 (root / "index/summary.json").read_text().replace('"digest": "', '"digest": "0')
             ),
-            "NOT made again, the index beside .* is not the one it was made from",
+            "NOT made again, the index and the rights beside .* is not the one it was made from",
         ),
     ],
 )

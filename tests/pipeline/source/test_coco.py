@@ -6,7 +6,8 @@ from hypothesis import given
 from pycocotools import mask as mask_api
 
 from configs.errors import BadRequest
-from pipeline.source.coco import UnusableInstanceError, decode_mask, mask_area, read_annotations, run_lengths
+from pipeline.source.coco import read_annotations
+from pipeline.source.run_lengths import UnusableInstanceError, decode_mask, mask_area, run_lengths
 from tests.pipeline.strategies import masks
 
 IMAGE = {"id": 1, "file_name": "a.jpg", "height": 8, "width": 9}

@@ -1,0 +1,93 @@
+"""What a data set holds, counted from its manifest and its records: what card and Croissant file say of it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pyarrow import parquet
+
+from configs.errors import BadRequest
+from pipeline.records import RECORDS_TABLE
+from pipeline.shards import Manifest, child, open_shard, read_attributes, read_manifest
+
+COLUMNS = ["split", "kind", "image_id", "area_share", "licence", "donor_licences"]
+NONE_STATED = "none stated"
+NO_DERIVATIVES = "-nd"  # in the address of a Creative Commons licence: what is made of the work may not be given away
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a data set holds."""
+
+    digest: str  # of all shards
+    pairs: int
+    distinct: int
+    photographs: int
+    size: tuple[int, int]  # height and width of a picture in pixels
+    counts: dict[str, dict[str, int]]  # kind -> split -> pairs
+    areas: dict[str, npt.NDArray[np.float64]]  # kind -> share of the image that is masked, of each pair
+    licences: dict[str, int]  # id or NONE_STATED -> pairs in which a photograph of it is the original or a donor
+    licence_names: dict[str, dict[str, str]]  # id -> name, url
+    closed: int  # pairs with a photograph whose licence lets no derived work be given away
+    attributes: dict[str, Any]  # of a shard: seed, parameters, code, libraries
+
+
+def summarise(root: Path, splits: Sequence[str]) -> Summary:
+    """Count what a folder of pairs holds in some splits.
+
+    Raises:
+        BadRequest: it is not finished, or holds no pair of these splits.
+    """
+    manifest = read_manifest(root)
+    table = read_table(root, COLUMNS, splits)
+    kinds, areas = np.asarray(table["kind"]), np.asarray(table["area_share"], np.float64)
+    counts: dict[str, dict[str, int]] = {kind: {} for kind in manifest.kinds}
+    for (kind, split), count in sorted(Counter(zip(table["kind"], table["split"], strict=True)).items()):
+        counts[kind][split] = count
+    attributes = first_attributes(root, manifest)
+    names = attributes["names"]["licences"]
+    no_derivatives = {number for number, said in names.items() if NO_DERIVATIVES in said["url"]}
+    licences, closed = Counter[str](), 0
+    for own, donors in zip(table["licence"], table["donor_licences"], strict=True):
+        of_pair = {NONE_STATED if number is None else str(number) for number in (own, *donors)}
+        licences.update(of_pair)
+        closed += not of_pair.isdisjoint(no_derivatives)
+    first = open_shard(manifest.where(root), manifest.key(manifest.shards[0]))
+    return Summary(
+        digest=manifest.digest,
+        pairs=len(kinds),
+        distinct=sum(entry.distinct for entry in manifest.shards if entry.split in splits),
+        photographs=len(set(table["image_id"])),
+        size=(first.mask.shape[1], first.mask.shape[2]),
+        counts={kind: own for kind, own in counts.items() if own},
+        areas={kind: areas[kinds == kind] for kind in manifest.kinds if (kinds == kind).any()},
+        licences=dict(sorted(licences.items())),
+        licence_names=names,
+        closed=closed,
+        attributes=attributes,
+    )
+
+
+def read_table(root: Path, columns: Sequence[str], splits: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of the records of a folder of pairs, in order.
+
+    Raises:
+        BadRequest: there are none, or none of these splits.
+    """
+    path = root / RECORDS_TABLE
+    if not path.is_file():
+        raise BadRequest(f"no {path}: the pairs are not finished; run `dvc repro synth`")
+    table = parquet.read_table(path, columns=list(columns), filters=[("split", "in", list(splits))])
+    if not table.num_rows:
+        raise BadRequest(f"{path}: no pair of split {' or '.join(splits)}")
+    found: dict[str, list[Any]] = table.to_pydict()
+    return found
+
+
+def first_attributes(root: Path, manifest: Manifest) -> dict[str, Any]:
+    """The attributes of the first shard: what all of a data set were made with."""
+    return read_attributes(child(manifest.where(root), f"{manifest.key(manifest.shards[0])}.zarr"))
