@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from configs.errors import BadRequest, Failure
 from pipeline.changes import remaker_for
-from pipeline.shards import Manifest, NotCheckedError, Shard, Where, faults_made_again
+from pipeline.shards import FACTS, RECORDS, Manifest, NotCheckedError, Shard, Where, faults_made_again
 
 BLOCK = 32  # masks read at a time
 
@@ -24,6 +24,7 @@ class PairFacts:
     image_id: int
     donor_id: int  # -1 if none
     area: float  # share of the image that is masked
+    in_vain: tuple[str, ...]  # why what was drawn before it was given up; of pairs of data/inpainted nothing is kept
 
 
 def find_shard(root: Where, manifest: Manifest | None, name: str) -> tuple[Where, str]:
@@ -53,10 +54,11 @@ def facts_of(shard: Shard) -> list[PairFacts]:
     """What is known of each pair; reads the masks of a shard but not its images."""
     columns = (shard.kind, shard.group, shard.image_id, shard.donor_id)
     kinds, groups, images, donors = (np.asarray(column[:]).tolist() for column in columns)
+    in_vain = [tuple(record.get(FACTS, {}).get("in_vain", ())) for record in shard.attributes[RECORDS]]
     return [
-        PairFacts(place, shard.kinds[kind], shard.groups[group], image, donor, float(area))
-        for place, (kind, group, image, donor, area) in enumerate(
-            zip(kinds, groups, images, donors, areas(shard), strict=True)
+        PairFacts(place, shard.kinds[kind], shard.groups[group], image, donor, float(area), why)
+        for place, (kind, group, image, donor, area, why) in enumerate(
+            zip(kinds, groups, images, donors, areas(shard), in_vain, strict=True)
         )
     ]
 

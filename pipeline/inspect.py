@@ -5,11 +5,15 @@ python -m pipeline.inspect shard_0003 --png sheet.png --html shard.html
 python -m pipeline.inspect shard_0000 --root data/inpainted --json
 python -m pipeline.inspect shard_0003 --verify
 python -m pipeline.inspect all --verify
+python -m pipeline.inspect all --diff HEAD~1 --png before_and_now.png
 
 --verify checks every byte against its digest, the laws on every pair, and a sample of pairs made again from what lies
 beside the folder (data/index, data/inpainted, and for data/inpainted the images that params.yaml names). Where that is
 not there, as after `dvc pull data/pairs`, it says so and the rest decides. Exit status: 0 all that could be checked is
 right, 1 something is wrong, 2 the request was.
+
+--diff holds the pairs against those of a revision that DVC knows, or of another folder: counts, parameters, which pairs
+differ, and up to nine of them side by side.
 """
 
 import argparse
@@ -52,10 +56,12 @@ from pipeline.shards import (
 )
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
+from pipeline.versions import Version, compare, print_difference, sheet_of_difference
 
 ALL = "all"
 QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
 PAIRS_ON_SHEET = 18
+PAIRS_COMPARED = 9
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise BadRequest(f"no folder {root}; run `dvc repro`")
     manifest = read_manifest(root) if isinstance(root, Path) and (root / MANIFEST).exists() else None
     if args.name == ALL:
-        if not args.verify or args.png or args.html or args.json:
-            raise BadRequest(f"`{ALL}` is for --verify alone; a report is of one shard")
+        if args.diff and isinstance(root, Path) and not (args.verify or args.html):
+            return diff(root, args.diff, args.png, as_json=args.json)
+        if not args.verify or args.diff or args.png or args.html or args.json:
+            raise BadRequest(f"`{ALL}` is for --verify alone, or for --diff of a folder; a report is of one shard")
         if not isinstance(root, Path):
             raise BadRequest(f"{root}: `{ALL}` wants the folder of the manifest that names it, such as data/pairs")
         verify(root, read_manifest(root), None, args.sample)
         return 0
+    if args.diff:
+        raise BadRequest(f"--diff is of all shards: python -m pipeline.inspect {ALL} --diff {args.diff}")
     where, key = find_shard(root, manifest, args.name)
     shard = replace(open_shard(where, key), name=args.name)
     if args.verify:
@@ -150,11 +160,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.png or args.html:
         if not shard.entry.pairs:
             raise BadRequest(f"{args.name}: it holds no pair to draw")
-        png = cv2.imencode(".png", cv2.cvtColor(sheet_of(shard, PAIRS_ON_SHEET), cv2.COLOR_RGB2BGR))[1].tobytes()
+        png = _as_png(sheet_of(shard, PAIRS_ON_SHEET))
         if args.png:
             _write(args.png, png)
         if args.html:
             _write(args.html, _page(report, png).encode())
+    return 0
+
+
+def diff(root: Path, revision: str, png: Path | None, *, as_json: bool) -> int:
+    """Hold the pairs of a folder against another version's, and say how they differ.
+
+    Raises:
+        BadRequest: there is no such version.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        before, now = Version(revision, root, Path(scratch)), Version(str(root), root, Path(scratch))
+        found = compare(before, now)
+        if as_json:
+            print(json.dumps(asdict(found), indent=1))
+        else:
+            print_difference(found, revision, str(root), Console())
+        sheet = sheet_of_difference(found, before, now, PAIRS_COMPARED) if png else None
+        if png and sheet is not None:
+            _write(png, _as_png(sheet))
     return 0
 
 
@@ -196,12 +225,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", help="the shard, for example shard_0003; or `all`, with --verify")
+    parser.add_argument("name", help="the shard, for example shard_0003; or `all`, with --verify or --diff")
     parser.add_argument("--root", default="data/pairs", help="folder or URL of shards (default: data/pairs)")
     parser.add_argument("--png", type=Path, metavar="FILE", help="write a contact sheet")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write tables and contact sheet as one page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of tables")
     parser.add_argument("--verify", action="store_true", help="check bytes, laws, and a sample made again")
+    parser.add_argument(
+        "--diff", metavar="REV", help="compare with a revision of DVC's, or with another folder of pairs"
+    )
     parser.add_argument("--sample", type=_count, default=8, metavar="N", help="pairs made again of a shard (8)")
     return parser
 
@@ -211,6 +243,10 @@ def _count(text: str) -> int:
     if number < 0:
         raise ValueError
     return number
+
+
+def _as_png(sheet: npt.NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def _write(path: Path, content: bytes) -> None:

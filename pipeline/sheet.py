@@ -25,15 +25,15 @@ class SheetEntry:
     prompt: Image | None = None  # where it is not the original
 
 
-def contact_sheet(entries: Sequence[SheetEntry]) -> Image:
-    """All entries on one picture, PAIRS_PER_ROW to a row; uint8 (H, W, 3) RGB.
+def contact_sheet(entries: Sequence[SheetEntry], per_row: int = PAIRS_PER_ROW) -> Image:
+    """All entries on one picture, `per_row` to a row; uint8 (H, W, 3) RGB.
 
     Where any has a prompt of its own, each has a place for one before its original.
     """
     with_prompts = any(entry.prompt is not None for entry in entries)
     cells = [_cell(entry, with_prompts=with_prompts) for entry in entries]
-    cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % PAIRS_PER_ROW)
-    rows = [np.hstack(cells[first : first + PAIRS_PER_ROW]) for first in range(0, len(cells), PAIRS_PER_ROW)]
+    cells += [np.full_like(cells[0], PAPER)] * (-len(cells) % per_row)
+    rows = [np.hstack(cells[first : first + per_row]) for first in range(0, len(cells), per_row)]
     return np.vstack(rows)
 
 

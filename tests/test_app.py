@@ -166,6 +166,13 @@ def test_pairs_are_shown_by_kind_and_made_again(page, folder):
     opened.click("#again")
     wait_for(opened, "#verdict", r"pair \d+ is the same to the byte when made again from its record")
 
+    opened.click("#kind input")
+    opened.get_by_role("option", name="any", exact=True).click()
+    opened.click("#outcome input")
+    opened.get_by_role("option", name="nothing: good at once").click()
+    at_once = sum(not record["facts"]["in_vain"] for record in shard.attributes["records"])
+    wait_for(opened, "#told", rf"{at_once} of {shard.entry.pairs} pairs")
+
 
 def test_what_is_wrong_is_said_on_the_page(page, folder):
     opened, _ = page

@@ -17,6 +17,7 @@ from pipeline.shards import RECORDS, Shard, open_shard, read_manifest
 from pipeline.sheet import outlined
 
 ANY = "any"
+AT_ONCE = "nothing: good at once"
 SHOWN_PX = 384  # shorter side of a picture, at least
 BUTTONS: Any = ["download", "fullscreen"]  # gradio would add one that shares
 LISTED = 48  # thumbnails at a time
@@ -43,12 +44,14 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
         raise BadRequest(f"{root}: holds no pair to look at; run `dvc repro`")
     kinds = [ANY, *(kind for kind, count in manifest.kinds.items() if count)]
     groups = [ANY, *(group for group, count in manifest.groups.items() if count and group)]
+    outcomes = [ANY, AT_ONCE, *(why for why in manifest.outcomes if "left out" not in why)]  # which no pair came of
     listed, place = gr.State(Listed("", ())), gr.State(0)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
             shard = gr.Dropdown(names, value=names[0], label="shard", elem_id="shard")
             kind = gr.Dropdown(kinds, value=ANY, label="kind of change", elem_id="kind")
             group = gr.Dropdown(groups, value=ANY, label="category", visible=len(groups) > 1)
+            before = gr.Dropdown(outcomes, value=ANY, label="drawn in vain before it", elem_id="outcome")
             least = gr.Slider(0, 100, 0, step=0.5, label="changed, at least, in percent of the image")
             most = gr.Slider(0, 100, 100, step=0.5, label="at most")
             told = gr.Markdown(elem_id="told")
@@ -86,11 +89,11 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
         """The pair of a thumbnail. No `partial`: gradio would not see that it wants the event."""
         return _show(root, 0, of, at - at % LISTED + int(event.index))
 
-    asked, chosen = [shard, kind, group, least, most], [listed, place]
+    asked, chosen = [shard, kind, group, before, least, most], [listed, place]
     pictures = [place, gallery, title, slider, mask, prompt, record, verdict]
     pick, show = partial(_pick, root), partial(_show, root, 0)
     gr.on(
-        [page.load, *(part.change for part in (shard, kind, group, least, most))],
+        [page.load, *(part.change for part in (shard, kind, group, before, least, most))],
         pick,
         asked,
         [listed, place, told],
@@ -104,13 +107,16 @@ def pairs_tab(page: gr.Blocks, root: Path) -> None:
     again.click(partial(_again, root), chosen, verdict, **IN_TURN)
 
 
-def _pick(root: Path, name: str, kind: str, group: str, least: float, most: float) -> list[Any]:
+def _pick(root: Path, name: str, kind: str, group: str, before: str, least: float, most: float) -> list[Any]:
     """The pairs that are asked for, the first place, and how many they are and what the shard drew in vain."""
     shard = _open(root, name)
     found = [
         fact
         for fact in facts_of(shard)
-        if kind in (ANY, fact.kind) and group in (ANY, fact.group) and least <= 100 * fact.area <= most
+        if kind in (ANY, fact.kind)
+        and group in (ANY, fact.group)
+        and before in (ANY, *(fact.in_vain or (AT_ONCE,)))
+        and least <= 100 * fact.area <= most
     ]
     told = [f"{len(found)} of {shard.entry.pairs} pairs"]
     told += ["drawn in vain, in this shard:"] if shard.entry.outcomes else []

@@ -49,6 +49,7 @@ from pipeline.source import (
     touched,
     union,
 )
+from pipeline.steps import step
 
 IMAGES_AT_ONCE, BYTES_AT_ONCE = 32, 64 << 20  # handed to the filler together, at most; LaMa's batches are made of them
 FOR_REMOVALS = 1  # third word of the keys of its draws
@@ -185,8 +186,9 @@ def _drawn(index: Index, part: Part, task: InpaintTask, outcomes: Counter[str]) 
     """What to remove from the images of a part; images that are to stay as they are are counted."""
     for row in index.rows(part.split)[part.first : part.stop]:
         known, instances = index.image(row), index.instances(row)
-        stored = read_indexed_image(task.images, known)
-        original = resize(stored, task.size)
+        with step("read"):
+            stored = read_indexed_image(task.images, known)
+            original = resize(stored, task.size)
         rng = np.random.default_rng([task.seed, known.image_id, FOR_REMOVALS, 0])
         drawn = draw_removals(rng, instances, (known.height, known.width), task.config)
         if not drawn:
@@ -209,7 +211,8 @@ def _filled(removals: Iterator[Removal], task: InpaintTask) -> Iterator[NewPair]
         if wanted and filler is None:
             filler = make_filler(task.config, task.weights)
         canvases, holes = [removal.canvas for removal in wanted], [removal.hole for removal in wanted]
-        fills = iter(filler(canvases, holes) if filler is not None else ())
+        with step("fill"):
+            fills = iter(filler(canvases, holes) if filler is not None else ())
         for removal in batch:
             changed, hole = removal.original, np.zeros(task.size, np.bool_)
             if removal.instance_ids:

@@ -53,6 +53,7 @@ from pipeline.shards import (
     write_shard,
 )
 from pipeline.source import SPLITS
+from pipeline.steps import step
 
 IMAGES_AHEAD = 16  # read together, with all their variants
 # Streams of a pair beside those of its changes, which are keyed by the number of their kind: far from these.
@@ -146,7 +147,8 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     def pairs() -> Iterator[NewPair]:
         for first in range(0, len(rows), IMAGES_AHEAD):
             together = rows[first : first + IMAGES_AHEAD]
-            sources.read_ahead(together)
+            with step("read"):
+                sources.read_ahead(together)
             for row in together:
                 group = sources.index.image(row).group
                 for drawn in make_pairs(row, task.seed, sources, task.config, task.visible, outcomes):

@@ -8,13 +8,16 @@ interrupted run goes on, and nothing lies on the disk twice.
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from configs.cluster import Cluster
 from configs.errors import Failure
 from pipeline.cluster.client import connect, run_jobs
+from pipeline.cluster.report import Timing, timed, write_report
 from pipeline.linked import show
 from pipeline.progress import track
 from pipeline.shards import (
@@ -32,6 +35,8 @@ from pipeline.shards import (
     shelf_name,
     write_manifest,
 )
+
+RUNS = Path(".work/runs")  # reports of the last run of each stage
 
 
 def build_shards(
@@ -67,17 +72,21 @@ def build_shards(
     missing = [job for job in jobs if job.name not in made]
     if missing:
         images = {job.name: job.part.stop - job.part.first for job in jobs}
+        start, timings = time.perf_counter(), list[Timing]()
         with connect(cluster) as client:
             print(f"{description}: Dask dashboard at {client.dashboard_link}", file=sys.stderr)
-            for entry in track(
-                run_jobs(client, work, missing),
+            for entry, timing in track(
+                run_jobs(client, partial(timed, work, shelf), missing),
                 f"{description} images",
                 sum(images.values()),
                 done=sum(images[name] for name in made),
-                size=lambda entry: images[entry.name],
+                size=lambda found: images[found[0].name],
             ):
                 entries.append(entry)
+                timings.append(timing)
                 _link(root, shelf, entry, store)
+        told = write_report(RUNS, description, timings, len(made), time.perf_counter() - start)
+        print(f"{description}: {told}", file=sys.stderr)
     assert len(entries) == len(jobs), "every job gives one shard"
     for split in {job.part.split for job in jobs}:
         if not any(entry.pairs for entry in entries if entry.split == split):

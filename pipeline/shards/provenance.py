@@ -31,6 +31,7 @@ NOT_OF_THE_RESULT = (
     "pipeline.progress",
     "pipeline.shards.provenance",
     "pipeline.shards.store",  # where it is kept
+    "pipeline.steps",  # how long it takes
 )
 
 

@@ -32,6 +32,7 @@ from pipeline.shards.format import (
     shard_path,
 )
 from pipeline.shards.store import flush, upload
+from pipeline.steps import step
 
 DIMENSIONS = {4: ("n", "side", "y", "x", "rgb"), 3: ("n", "y", "x", "rgb"), 2: ("n", "y", "x")}  # by those of a pair
 COLUMNS = {  # a number a pair
@@ -100,7 +101,8 @@ def write_whole(root: Path, name: str, write: Callable[[Path], dict[str, Any]], 
         made = Path(aside) / "shard.zarr"
         entry = entry_of(name, write(made))
         if store is not None:
-            upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
+            with step("upload"):
+                upload(made, f"{store}/{name}.zarr", last=ATTRIBUTES)
             return entry
         for path in (made, *made.rglob("*")):
             flush(path)
@@ -129,7 +131,8 @@ def _write_group(
     with _PixelArrays(path, shapes) as pixels:
         for new in pairs:
             own = {"pair": np.stack([new.original, new.changed]), "mask": new.mask, **new.more}
-            different.add(pixels.append(own))
+            with step("compress and write"):
+                different.add(pixels.append(own))
             for column, values in columns.items():
                 value = getattr(new, column)
                 values.append(numbers[column][value] if column in numbers else value)

@@ -104,6 +104,7 @@ def test_inspect_tells_of_a_shard_and_lists_what_there_is(finished):
 def test_an_experiment_with_every_kind_re_runs_synth_and_what_follows_alone(finished):
     chances = ["defect_prob=0.6", "ground_prob=0.5", "variation_prob=0.7", "unchanged_prob=0.1"]
     settings = [word for chance in chances for word in ("--set-param", f"synth.{chance}")]
+    finished.commit()
 
     shown = finished.run("dvc", "exp", "run", *settings, "--name", "all-kinds")
 
@@ -111,6 +112,10 @@ def test_an_experiment_with_every_kind_re_runs_synth_and_what_follows_alone(fini
     made = {kind for kind, count in manifest(finished)["kinds"].items() if count}
     assert len(made & {"stroke", "stain", "dent", "poisson", "repeat", "gloss"}) > 3
     assert "all-kinds" in finished.run("dvc", "exp", "show", "--md")
+    compared = finished.run("python", "-m", "pipeline.inspect", "all", "--diff", "HEAD", "--png", "diff.png")
+    assert "parameters.synth.variation_prob" in compared
+    assert "are the same to the byte" in compared
+    assert (finished.root / "diff.png").read_bytes().startswith(b"\x89PNG")
     finished.run("python", "-m", "pipeline.inspect", "all", "--verify")
     told = json.loads((finished.root / "reports/quality/metrics.json").read_text())
     assert all(
