@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 def parameters(args: argparse.Namespace, per_shard: int) -> Everything:
     values = yaml.safe_load(Path("configs/coco60k.yaml").read_text())
     values["size_px"] = args.size_px
-    values["data"] = {"images": args.images, "annotations": args.annotations}
+    values["data"].update(images=args.images, annotations=args.annotations)
     values["inpaint"].update(filler=args.filler, pairs_per_shard=per_shard)
     values["synth"].update(pairs_per_shard=per_shard)
     images = len(read_annotations(Path(args.annotations)).images)

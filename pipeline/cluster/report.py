@@ -20,7 +20,7 @@ from pipeline import steps
 from pipeline.shards import ShardEntry, ShardJob, child, file_sizes, shelf_name
 
 SLOWEST = 5
-REST = "other"  # of a job's time, what no step counts
+REST = "the rest"  # of a job's time, what no step counts
 
 
 @dataclass(frozen=True)

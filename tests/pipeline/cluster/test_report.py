@@ -53,7 +53,7 @@ def test_a_run_leaves_its_report_and_one_that_makes_nothing_leaves_the_last(work
     for one in said["shards"]:
         assert one["bytes"] == sum(file_sizes(shard_path(root, one["shard"])).values())
         assert sum(one["steps"].values()) == pytest.approx(one["seconds"], abs=1e-3)
-        assert {"read", "compress and write", "other"} == one["steps"].keys()
+        assert {"read", "compress and write", "the rest"} == one["steps"].keys()
     assert sum(own["shards"] for own in said["workers"].values()) == len(jobs)
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     assert "worker-hours" in capsys.readouterr().err
