@@ -5,6 +5,10 @@ import hashlib
 import io
 import json
 import warnings
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -12,10 +16,11 @@ import PIL.Image
 import pytest
 from pycocotools.coco import COCO
 
+from configs.errors import BadRequest
 from pipeline.export import main, plan
 from pipeline.publish import export_shard, finished
 from pipeline.publish.given import PNG, WEBP, encode, read_pairs
-from pipeline.shards import read_manifest
+from pipeline.shards import open_shard, read_manifest
 from pipeline.source import SPLITS
 
 
@@ -163,3 +168,39 @@ def test_what_a_file_holds_is_what_its_digest_says(given, tmp_path):
         for name, (size, digest) in one.files.items():
             data = (tmp_path / name).read_bytes()
             assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
+
+
+def test_a_plain_http_server_that_lists_no_folders_will_do(given, wanted):
+    class Files(SimpleHTTPRequestHandler):
+        def list_directory(self, path):
+            self.send_error(404)
+
+        def do_GET(self):
+            """As nginx and object stores, and unlike Python's own server, it answers for a range of bytes."""
+            asked, path = self.headers.get("Range"), Path(self.translate_path(self.path))
+            if not asked or not path.is_file():
+                return super().do_GET()
+            data = path.read_bytes()
+            first, last = asked.removeprefix("bytes=").split("-")
+            start = int(first) if first else len(data) - int(last)
+            part = data[start : int(last) + 1 if first and last else None]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{start + len(part) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            return self.wfile.write(part)
+
+        def log_message(self, *_):
+            pass
+
+    handler = partial(Files, directory=str(given.pairs))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        shard = open_shard(url, "shard_0000")
+        pair = wanted[shard.attributes["records"][1]["facts"]["id"]]
+        assert (np.asarray(shard.pair[1])[1] == pair.pictures["changed"]).all()
+        assert (np.asarray(shard.mask[1]) * 255 == pair.pictures["mask"]).all()
+        with pytest.raises(BadRequest, match="no shard_9999 in http"):
+            open_shard(url, "shard_9999")
+        server.shutdown()
