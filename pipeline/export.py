@@ -14,11 +14,11 @@ and SHA256SUMS. Exit status: 0 done, 1 the work failed, 2 the request was wrong.
 
 import argparse
 import hashlib
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ from pyarrow import parquet
 
 from configs.card import CardParams
 from configs.cluster import Cluster
-from configs.errors import BadRequest, run
+from configs.errors import BadRequest, Failure, run
 from configs.section import load
 from pipeline.cluster import connect, run_jobs
 from pipeline.progress import track
@@ -40,13 +40,15 @@ from pipeline.publish import (
     draw_areas,
     export_shard,
     finished,
+    made_from,
+    noted,
     summarise,
     write_card,
     write_croissant,
     write_instances,
 )
 from pipeline.records import RECORDS_TABLE
-from pipeline.shards import Manifest, read_manifest
+from pipeline.shards import MANIFEST, Manifest, read_manifest, write_manifest
 from pipeline.source import SPLITS
 
 SUMS = "SHA256SUMS"
@@ -64,11 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     jobs = plan(manifest, args.root, args.splits, args.to, args.pictures, args.out)
     _refuse_other_content(args.out, jobs)
     start = time.monotonic()
-    made = _export(jobs, Cluster(workers=args.workers, memory_limit=MEMORY, address=args.address))
+    made = _export(jobs, Cluster(workers=args.workers, memory_limit=args.memory, address=args.address))
     seconds = time.monotonic() - start
     new = sum(exported.pairs for exported, is_new in made if is_new)
     exports = [exported for exported, _ in made]
-    finish(args.out, exports, jobs, said, args.root, name)
+    try:
+        finish(args.out, exports, jobs, said, args.root, name)
+    except OSError as error:
+        raise Failure(f"{args.out}: {error}; what is finished is kept, so run the same command again") from None
     size = sum(size for exported in exports for size, _ in exported.files.values())
     rate = f", {new / seconds:.0f} pairs/s" if new else ", all were there"
     each = size / max(said.pairs, 1) / 1e3
@@ -96,7 +101,11 @@ def finish(
     """Write what lies beside the data: instances, records, card, Croissant file, digests."""
     form, splits = jobs[0].form, sorted({job.entry.split for job in jobs})
     files = {path: digest for exported in exports for path, (_, digest) in exported.files.items()}
+    files = {path: digest for path, digest in files.items() if not path.startswith(NOTES)}
     beside = []
+    if form == "zarr":  # so that this project trains on it and verifies it, as on data/pairs
+        write_manifest(out / "data", [job.entry for job in jobs])
+        beside.append(f"data/{MANIFEST}")
     if form == "coco":
         for split in splits:
             parts = [out / NOTES / f"{job.name}{INSTANCES}" for job in jobs if job.entry.split == split]
@@ -106,7 +115,9 @@ def finish(
             beside.append(instances)
     write_some_records(root / RECORDS_TABLE, out / RECORDS_TABLE, splits)
     draw_areas(out / AREAS, said.areas)
-    (out / "README.md").write_text(write_card(said, name, form, {"areas of the masks": AREAS}))
+    (out / "README.md").write_text(
+        write_card(said, name, form, {"areas of the masks": AREAS}, pictures=jobs[0].pictures)
+    )
     files |= {path: _sha256(out / path) for path in (*beside, RECORDS_TABLE, AREAS, "README.md")}
     (out / SUMS).write_text("".join(f"{digest}  {path}\n" for path, digest in sorted(files.items())))
     listed = {path: digest for path, digest in sorted(files.items()) if form in LISTED or path in beside}
@@ -146,16 +157,25 @@ def _pairs(exported: Exported) -> int:
 
 
 def _refuse_other_content(out: Path, jobs: Sequence[ExportJob]) -> None:
-    """Raises BadRequest where the folder holds anything but an export of the same form."""
+    """Clear what an interrupted run left half written.
+
+    Raises:
+        BadRequest: the folder holds anything but an export of the same pairs in the same form: files of others would
+            stay among them.
+    """
+    if out.exists() and not out.is_dir():
+        raise BadRequest(f"{out}: is a file; name a folder")
     if not out.exists() or not any(out.iterdir()):
         return
-    notes = sorted((out / NOTES).glob("*.json"))
     if not (out / NOTES).is_dir():
         raise BadRequest(f"{out}: holds other files; name a new folder, or one that an earlier export began")
-    stray = [note for note in notes if note.stem not in {job.name for job in jobs}]
-    other = [note for note in notes if f'"{jobs[0].form}"' not in note.read_text()]
-    if stray or other:
-        raise BadRequest(f"{out}: holds an export of other pairs or of another form; name a new folder")
+    for left in (out / NOTES).glob("*.partial-*"):
+        shutil.rmtree(left)
+    wanted = {job.name: made_from(job) for job in jobs}
+    for note in (out / NOTES).glob("*.json"):
+        known = noted(out, note.stem)
+        if known is not None and known.made_from != wanted.get(note.stem):
+            raise BadRequest(f"{out}: holds an export of other pairs or in another form; name a new folder")
 
 
 def _sha256(path: Path) -> str:
@@ -173,14 +193,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="which (both)")
     parser.add_argument("--pictures", choices=("webp", "png"), default="webp", help="in tar and parquet files (webp)")
     parser.add_argument("--name", help="what the card calls the source of the photographs (card.name of params.yaml)")
-    parser.add_argument("--workers", type=partial(_at_least, 1), default=2, metavar="N", help="worker processes (2)")
+    parser.add_argument("--workers", type=_count, default=2, metavar="N", help="worker processes (2)")
+    parser.add_argument(
+        "--memory", default=MEMORY, metavar="SIZE", help=f"of a worker, as cluster.memory_limit ({MEMORY})"
+    )
     parser.add_argument("--address", help="of a running Dask scheduler instead, tcp://host:8786")
     return parser
 
 
-def _at_least(least: int, text: str) -> int:
+def _count(text: str) -> int:
     number = int(text)
-    if number < least:
+    if number < 1:
         raise ValueError
     return number
 

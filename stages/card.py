@@ -29,7 +29,7 @@ def main() -> None:
     areas, visible = CHARTS.values()
     draw_areas(REPORT / areas, said.areas)
     draw_visible(REPORT / visible, read_visible(MEASURED))
-    (REPORT / "README.md").write_text(write_card(said, name, "zarr", CHARTS))
+    (REPORT / "README.md").write_text(write_card(said, name, "zarr", CHARTS, PAIRS.as_posix()))
     files = {f"{FROM_REPORT}/{PAIRS / file}": _sha256(PAIRS / file) for file in (RECORDS_TABLE, MANIFEST)}
     (REPORT / "croissant.json").write_text(write_croissant(said, name, files, next(iter(files)), None))
     print(f"card: {REPORT}/README.md and croissant.json, of {said.pairs} pairs")

@@ -53,10 +53,7 @@ def remaker_for(attributes: dict[str, Any], root: Path, scratch: Path) -> Remake
         if attributes["stage"] == "synth":
             textures = _texture_folder() if "textures" in attributes.get("inputs", {}) else None
             sources = _sources(index, inpainted, textures)
-            found = {"index": sources.index.digest, "rights": sources.rights.digest, "inpainted": sources.digest}
-            if sources.textures is not None:
-                found["textures"] = sources.textures.digest
-            other = [name for name, digest in attributes["inputs"].items() if found.get(name) != digest]
+            other = [name for name, digest in attributes["inputs"].items() if sources.digests.get(name) != digest]
             if other:
                 raise NotCheckedError(f"the {' and the '.join(other)} beside {root} is not the one it was made from")
             visible = Visible.model_validate(attributes["parameters"]["visible"])

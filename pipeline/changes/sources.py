@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,12 +57,19 @@ class Sources:
         first = open_shard(self._where, self._key(self._entries[0]))
         size = first.attributes["parameters"]["size"]
         self.size: tuple[int, int] = (size[0], size[1])  # height, width in pixels
+        self.filled_with: dict[str, Any] = first.attributes["parameters"]["inpaint"]
         self.textures = None if textures is None else TextureFolder(textures, self.size)
         self._opened: dict[str, tuple[ChunkReader, ChunkReader, ChunkReader]] = {}
-        self._removed: dict[str, list[tuple[int, ...]]] = {}  # of each pair of a shard
+        self._removed: tuple[str, list[tuple[int, ...]]] = "", []  # the last shard asked, and of each pair of it
         self._row_of = {int(image_id): row for row, image_id in enumerate(self.index.image_ids)}
         self._ahead: dict[int, tuple[Pair, Filled]] = {}  # place -> what was read ahead
         self._read_one: Callable[[int], Pair] = lru_cache(DONORS_KEPT)(self._read_pair)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of each of the sources, by its name."""
+        found = {"index": self.index.digest, "rights": self.rights.digest, "inpainted": self.digest}
+        return found if self.textures is None else {**found, "textures": self.textures.digest}
 
     def row(self, image_id: int) -> int:
         """The row of an image."""
@@ -107,10 +115,10 @@ class Sources:
     def removed(self, row: int, variant: int) -> tuple[int, ...]:
         """The ids of the instances that a variant of an image is without."""
         entry, inside = self._find(int(self._starts[row]) + variant)
-        if entry.name not in self._removed:
+        if entry.name != self._removed[0]:
             records = read_attributes(child(self._where, f"{self._key(entry)}.zarr"))[RECORDS]
-            self._removed[entry.name] = [tuple(record["removed"]) for record in records]
-        return self._removed[entry.name][inside]
+            self._removed = entry.name, [tuple(record["removed"]) for record in records]
+        return self._removed[1][inside]
 
     def texture(self, name: str) -> Image:
         """An image of the folder of textures; uint8 (H, W, 3)."""

@@ -114,8 +114,8 @@ def plan_pairs(
             "visible": params.visible.model_dump(),
         },
         # Donors are any images of the split: a shard depends on all of both.
-        "inputs": {"index": sources.index.digest, "rights": sources.rights.digest, "inpainted": sources.digest}
-        | ({} if sources.textures is None else {"textures": sources.textures.digest}),
+        "inputs": sources.digests,
+        "inpainted_with": sources.filled_with,
         "names": sources.rights.names,
         **made_by(__name__),
     }
@@ -140,7 +140,7 @@ def build_pair_shard(job: ShardJob, task: SynthTask) -> ShardEntry:
     refuse_other_code(job.attributes)
     cv2.setNumThreads(1)  # the worker processes are the parallelism
     inputs = job.attributes["inputs"]
-    sources = _sources(task.index, task.inpainted, task.textures, inputs["inpainted"], inputs.get("textures"))
+    sources = _sources(task.index, task.inpainted, task.textures, tuple(sorted(inputs.items())))
     rows = sources.index.rows(job.part.split)[job.part.first : job.part.stop]
     outcomes = Counter[str]()
 
@@ -335,11 +335,11 @@ def as_new_pair(drawn: Drawn, group: str, sources: Sources) -> NewPair:
 
 
 @lru_cache(maxsize=1)
-def _sources(index: Path, inpainted: Path, textures: Path | None, digest: str, of_textures: str | None) -> Sources:
+def _sources(index: Path, inpainted: Path, textures: Path | None, digests: tuple[tuple[str, str], ...]) -> Sources:
     """Opened once per process: a shard's donors lie in as many other shards, and opening each takes milliseconds."""
     sources = Sources(index, inpainted, textures)
-    if sources.digest != digest:
-        raise Failure(f"{inpainted}: changed since the run began; run `dvc repro` again")
-    if sources.textures is not None and sources.textures.digest != of_textures:
-        raise Failure(f"{textures}: other images than when the run began; run `dvc repro` again")
+    for name, digest in digests:
+        if sources.digests.get(name) != digest:
+            where = {"inpainted": inpainted, "textures": textures}.get(name, index)
+            raise Failure(f"{where}: changed since the run began; run `dvc repro` again")
     return sources

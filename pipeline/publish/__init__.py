@@ -4,7 +4,17 @@ from pipeline.publish.card import write_card
 from pipeline.publish.charts import draw_areas, draw_visible
 from pipeline.publish.coco import write_instances
 from pipeline.publish.croissant import write_croissant
-from pipeline.publish.shard import FORMS, INSTANCES, NOTES, Exported, ExportJob, export_shard, finished
+from pipeline.publish.shard import (
+    FORMS,
+    INSTANCES,
+    NOTES,
+    Exported,
+    ExportJob,
+    export_shard,
+    finished,
+    made_from,
+    noted,
+)
 from pipeline.publish.summary import Summary, summarise
 
 __all__ = [
@@ -18,6 +28,8 @@ __all__ = [
     "draw_visible",
     "export_shard",
     "finished",
+    "made_from",
+    "noted",
     "summarise",
     "write_card",
     "write_croissant",

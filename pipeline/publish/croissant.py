@@ -68,7 +68,8 @@ def write_croissant(said: Summary, name: str, files: Mapping[str, str], table: s
         table: which of them is records.parquet.
         published: the day, as 2026-11-28; None before anyone did.
     """
-    licences = [said.licence_names[number]["url"] for number in said.licences if number in said.licence_names]
+    known = (said.licence_names.get(number, {"name": number, "url": ""}) for number in said.licences)
+    licences = [licence["url"] or f"{licence['name']}, see README.md" for licence in known]
     content = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -77,7 +78,7 @@ def write_croissant(said: Summary, name: str, files: Mapping[str, str], table: s
         "description": f"{said.pairs} pairs of a photograph and the same with a synthetic change that a mask outlines.",
         "version": "1.0.0",
         **({} if published is None else {"datePublished": published}),
-        "license": [url for url in licences if url] or ["of each photograph, see README.md"],
+        "license": licences,
         "citeAs": PAPER,
         "url": "README.md",
         "isLiveDataset": False,

@@ -13,7 +13,7 @@ import PIL.Image
 from configs.errors import Failure
 from pipeline.arrays import Image
 from pipeline.records import rows_of
-from pipeline.shards import THE_ORIGINAL, ShardEntry, Where, open_shard
+from pipeline.shards import PROMPT, THE_ORIGINAL, ShardEntry, Where, open_shard
 
 BLOCK = 32  # pairs in memory at a time
 PNG, WEBP = "png", "webp"
@@ -36,8 +36,8 @@ class GivenPair:
 
     @property
     def record(self) -> bytes:
-        """The row as JSON, the record that remakes the pair inside it."""
-        return json.dumps({**self.row, "record": json.loads(self.row["record"])}, sort_keys=True).encode()
+        """The row as JSON; the record that remakes the pair is text in it, as kinds of change have other fields."""
+        return json.dumps(self.row, sort_keys=True).encode()
 
 
 def read_pairs(where: Where, key: str, entry: ShardEntry) -> Iterator[GivenPair]:
@@ -50,14 +50,16 @@ def read_pairs(where: Where, key: str, entry: ShardEntry) -> Iterator[GivenPair]
     if shard.entry.sha256 != entry.sha256:
         raise Failure(f"{where}/{key}.zarr: not the shard that the manifest names; run `dvc checkout` or `dvc repro`")
     rows = rows_of(entry, shard.attributes)
-    is_original = np.asarray(shard.prompt_is[:]) == THE_ORIGINAL
+    has_prompt = np.asarray(shard.prompt_is[:]) != THE_ORIGINAL
     for first in range(0, entry.pairs, BLOCK):
         block = slice(first, min(first + BLOCK, entry.pairs))
         pairs, masks = np.asarray(shard.pair[block]), np.asarray(shard.mask[block])
+        prompts = np.asarray(shard.extra[PROMPT][block]) if has_prompt[block].any() else None
         for place, (original, changed), mask in zip(range(block.start, block.stop), pairs, masks, strict=True):
             pictures = {"original": original, "changed": changed, "mask": mask * np.uint8(255)}
-            prompt = None if is_original[place] else shard.prompt(place)
-            yield GivenPair(next(rows), pictures if prompt is None else {**pictures, "prompt": prompt})
+            if prompts is not None and has_prompt[place]:
+                pictures[PROMPT] = prompts[place - first]
+            yield GivenPair(next(rows), pictures)
 
 
 def encode(picture: Image, form: str) -> bytes:

@@ -43,7 +43,7 @@ def _features() -> dict[str, Any]:
 
 def _feature_of(field: pa.Field) -> tuple[str, dict[str, Any]]:
     if pa.types.is_list(field.type):
-        return field.name, {"_type": "List", "feature": _value(field.type.value_type)}
+        return field.name, {"_type": "Sequence", "feature": _value(field.type.value_type)}
     return field.name, _value(field.type)
 
 

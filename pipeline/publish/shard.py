@@ -10,12 +10,13 @@ from typing import TextIO
 
 import cv2
 
+from configs.errors import Failure
 from pipeline.publish.coco import fragment
 from pipeline.publish.given import GivenPair, read_pairs
 from pipeline.publish.parquet import write_parquet
 from pipeline.publish.pictures import write_pictures
 from pipeline.publish.webdataset import write_tar
-from pipeline.shards import ShardEntry, Where, child, file_sizes, flush, read
+from pipeline.shards import ShardEntry, Where, child, filesystem, flush, is_intact
 
 FORMS = ("zarr", "webdataset", "parquet", "coco", "png")
 NOTES = ".export"  # folder of what is known of each finished shard
@@ -43,19 +44,26 @@ class Exported:
 
     name: str
     pairs: int
-    files: dict[str, tuple[int, str]]  # path in the folder -> bytes, hexadecimal sha256
+    files: dict[str, tuple[int, str]]  # path in the folder -> bytes, hexadecimal sha256; parts of others in NOTES
     made_from: list[str | int]  # what decides whether it is still right
 
 
 def finished(job: ExportJob) -> Exported | None:
     """What a job left if all of it is still there, by name and size."""
+    known = noted(job.out, job.name)
+    if known is None or known.made_from != made_from(job):
+        return None
+    files = {job.out / name: size for name, (size, _) in known.files.items()}
+    return known if all(path.is_file() and path.stat().st_size == size for path, size in files.items()) else None
+
+
+def noted(out: Path, name: str) -> Exported | None:
+    """What the folder says of an exported shard; None where it says nothing that can be read."""
     try:
-        said = json.loads(_note(job).read_text())
-        known = Exported(**{**said, "files": {name: (size, digest) for name, (size, digest) in said["files"].items()}})
-        there = all((job.out / name).stat().st_size == size for name, (size, _) in known.files.items())
+        said = json.loads((out / NOTES / f"{name}.json").read_text())
+        return Exported(**{**said, "files": {name: (size, digest) for name, (size, digest) in said["files"].items()}})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return known if there and known.made_from == _made_from(job) else None
 
 
 def export_shard(job: ExportJob) -> Exported:
@@ -73,13 +81,12 @@ def export_shard(job: ExportJob) -> Exported:
         files = {}
         for path in sorted(path for path in aside.rglob("*") if path.is_file()):
             name = path.relative_to(aside).as_posix()
-            if not name.startswith(NOTES):
-                with path.open("rb") as stream:
-                    files[name] = path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()
+            with path.open("rb") as stream:
+                files[name] = path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()
             flush(path)
             (job.out / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(job.out / name)
-    made = Exported(job.name, job.entry.pairs, files, _made_from(job))
+    made = Exported(job.name, job.entry.pairs, files, made_from(job))
     partial = _note(job).with_suffix(".partial")
     partial.write_text(json.dumps(asdict(made)))
     partial.rename(_note(job))
@@ -88,7 +95,11 @@ def export_shard(job: ExportJob) -> Exported:
 
 def _write(aside: Path, job: ExportJob) -> None:
     if job.form == "zarr":
-        _copy(child(job.where, f"{job.key}.zarr"), aside / "data" / f"{job.name}.zarr")
+        source = child(job.where, f"{job.key}.zarr")
+        if not is_intact(source, job.entry):
+            raise Failure(f"{source}: not the bytes that the manifest names; run `dvc checkout` or `dvc repro`")
+        files, path = filesystem(source)
+        files.get(path, str(aside / "data" / f"{job.name}.zarr"), recursive=True)
         return
     pairs = read_pairs(job.where, job.key, job.entry)
     file = aside / "data" / f"{job.entry.split}-{job.name.removeprefix('shard_')}"
@@ -107,14 +118,6 @@ def _write(aside: Path, job: ExportJob) -> None:
             write_pictures(aside, _noting(pairs, job, lines))
 
 
-def _copy(shard: Where, target: Path) -> None:
-    """Copy a shard as it is, file by file."""
-    for name in file_sizes(shard):
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(read(child(shard, name)))
-
-
 def _noting(pairs: Iterator[GivenPair], job: ExportJob, lines: TextIO) -> Iterator[GivenPair]:
     """The pairs as they go by, what the instances file says of each written down."""
     kinds = list(job.entry.kinds)
@@ -123,8 +126,10 @@ def _noting(pairs: Iterator[GivenPair], job: ExportJob, lines: TextIO) -> Iterat
         yield pair
 
 
-def _made_from(job: ExportJob) -> list[str | int]:
-    return [job.entry.sha256, job.first, job.form, job.pictures, VERSION]
+def made_from(job: ExportJob) -> list[str | int]:
+    """What decides whether what a job left is still right."""
+    # The fingerprint tells names of licences and categories, which are neither pixels nor records.
+    return [job.entry.sha256, job.entry.fingerprint, job.first, job.form, job.pictures, VERSION]
 
 
 def _note(job: ExportJob) -> Path:

@@ -12,10 +12,10 @@ from pyarrow import parquet
 
 from configs.errors import BadRequest
 from pipeline.records import RECORDS_TABLE
-from pipeline.shards import Manifest, child, open_shard, read_attributes, read_manifest
+from pipeline.shards import open_shard, read_manifest
+from pipeline.source import NONE_STATED, SPLITS
 
 COLUMNS = ["split", "kind", "image_id", "area_share", "licence", "donor_licences"]
-NONE_STATED = "none stated"
 NO_DERIVATIVES = "-nd"  # in the address of a Creative Commons licence: what is made of the work may not be given away
 
 
@@ -28,6 +28,8 @@ class Summary:
     distinct: int
     photographs: int
     size: tuple[int, int]  # height and width of a picture in pixels
+    splits: list[str]  # those that are there
+    first_shard: str  # of these splits
     counts: dict[str, dict[str, int]]  # kind -> split -> pairs
     areas: dict[str, npt.NDArray[np.float64]]  # kind -> share of the image that is masked, of each pair
     licences: dict[str, int]  # id or NONE_STATED -> pairs in which a photograph of it is the original or a donor
@@ -48,21 +50,27 @@ def summarise(root: Path, splits: Sequence[str]) -> Summary:
     counts: dict[str, dict[str, int]] = {kind: {} for kind in manifest.kinds}
     for (kind, split), count in sorted(Counter(zip(table["kind"], table["split"], strict=True)).items()):
         counts[kind][split] = count
-    attributes = first_attributes(root, manifest)
+    first = next(entry for entry in manifest.shards if entry.split in splits and entry.pairs)
+    shard = open_shard(manifest.where(root), manifest.key(first))
+    attributes = shard.attributes
     names = attributes["names"]["licences"]
     no_derivatives = {number for number, said in names.items() if NO_DERIVATIVES in said["url"]}
     licences, closed = Counter[str](), 0
-    for own, donors in zip(table["licence"], table["donor_licences"], strict=True):
+    textures = "textures" in attributes["inputs"]  # of a folder, which are nobody's photographs
+    for kind, own, donors in zip(table["kind"], table["licence"], table["donor_licences"], strict=True):
         of_pair = {NONE_STATED if number is None else str(number) for number in (own, *donors)}
+        if textures and kind == "local":
+            of_pair.add(NONE_STATED)
         licences.update(of_pair)
         closed += not of_pair.isdisjoint(no_derivatives)
-    first = open_shard(manifest.where(root), manifest.key(manifest.shards[0]))
     return Summary(
         digest=manifest.digest,
         pairs=len(kinds),
         distinct=sum(entry.distinct for entry in manifest.shards if entry.split in splits),
         photographs=len(set(table["image_id"])),
-        size=(first.mask.shape[1], first.mask.shape[2]),
+        size=(shard.mask.shape[1], shard.mask.shape[2]),
+        splits=[split for split in SPLITS if split in table["split"]],
+        first_shard=first.name,
         counts={kind: own for kind, own in counts.items() if own},
         areas={kind: areas[kinds == kind] for kind in manifest.kinds if (kinds == kind).any()},
         licences=dict(sorted(licences.items())),
@@ -86,8 +94,3 @@ def read_table(root: Path, columns: Sequence[str], splits: Sequence[str]) -> dic
         raise BadRequest(f"{path}: no pair of split {' or '.join(splits)}")
     found: dict[str, list[Any]] = table.to_pydict()
     return found
-
-
-def first_attributes(root: Path, manifest: Manifest) -> dict[str, Any]:
-    """The attributes of the first shard: what all of a data set were made with."""
-    return read_attributes(child(manifest.where(root), f"{manifest.key(manifest.shards[0])}.zarr"))

@@ -29,7 +29,7 @@ from pipeline.shards.format import (
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
 from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
-from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, flush, names, read
+from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, flush, names
 from pipeline.shards.verify import NotCheckedError, Pixels, Remake, faults_made_again, faults_of_folder, verify_shard
 from pipeline.shards.writer import Form, NewPair, write_shard
 
@@ -80,7 +80,6 @@ __all__ = [
     "open_features",
     "open_shard",
     "plan_shards",
-    "read",
     "read_attributes",
     "read_manifest",
     "refuse_other_code",

@@ -6,10 +6,11 @@ from pipeline.source.images import SUFFIXES, UnreadableImageError, content_hash,
 from pipeline.source.index import SPLITS, ImageRow, Index, InstanceRow, read_indexed_image
 from pipeline.source.index_build import build_index, choose_images, write_index
 from pipeline.source.masks import resize_mask, touched, window_of
-from pipeline.source.rights import RightsTable
+from pipeline.source.rights import NONE_STATED, RightsTable
 from pipeline.source.run_lengths import bounding_box, mask_area, union
 
 __all__ = [
+    "NONE_STATED",
     "SPLITS",
     "SUFFIXES",
     "ImageRow",

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -45,13 +45,13 @@ class Annotations:
 
     def licence(self, image_id: int) -> int | None:
         """The id of the licence of an image; None where nothing is stated."""
-        stated = self.images[image_id].get("license")
-        return stated if type(stated) is int else None
+        stated = _as_id(self.images[image_id].get("license"))
+        return None if stated is not None and self.licences.get(stated) == Licence("", "") else stated
 
     def url(self, image_id: int) -> str | None:
         """Where an image comes from: its page at Flickr if there is one."""
         found = (self.images[image_id].get(name) for name in URLS)
-        return next((url for url in found if isinstance(url, str) and url), None)
+        return next((url for url in found if isinstance(url, str) and url and url.isprintable()), None)
 
 
 def of_licences(annotations: Annotations, wanted: Sequence[int]) -> Annotations:
@@ -61,7 +61,8 @@ def of_licences(annotations: Annotations, wanted: Sequence[int]) -> Annotations:
         BadRequest: the source states no licences, or not all of these, or has no image of them.
     """
     there = {image_id: annotations.licence(image_id) for image_id in annotations.images}
-    stated = sorted({*annotations.licences, *(number for number in there.values() if number is not None)})
+    named = {number for number, said in annotations.licences.items() if said != Licence("", "")}
+    stated = sorted(named | {number for number in there.values() if number is not None})
     if not stated:
         raise BadRequest(f"index.licences = {list(wanted)}, but the source states no licences; set it to null")
     unknown = sorted(set(wanted) - set(stated))
@@ -117,24 +118,36 @@ def _read_json(path: Path) -> Any:
 
 
 def _licences(path: Path, content: Mapping[str, Any]) -> dict[int, Licence]:
-    """What `licenses` says, if it is there.
+    """What `licenses` says by id; an entry without name and address states nothing, as annotation tools write it.
 
     Raises:
-        BadRequest: it is there, and is no list of objects that have an id.
+        BadRequest: two licences have one id.
     """
-    if content.get("licenses") is None:
-        return {}
-    _check_section(path, content, "licenses", {"id": int})
-    return {
-        entry["id"]: Licence(str(entry.get("name") or ""), str(entry.get("url") or "")) for entry in content["licenses"]
-    }
+    found: dict[int, Licence] = {}
+    for number, entry in _entries(content, "licenses"):
+        said = Licence(str(entry.get("name") or ""), str(entry.get("url") or ""))
+        if found.setdefault(number, said) != said:
+            raise BadRequest(f"{path}: licenses: id {number} is {found[number].name!r} and {said.name!r}; renumber one")
+    return found
 
 
 def _categories(content: Mapping[str, Any]) -> dict[int, str]:
-    """The names of the categories of objects; none where the section is missing or odd, as nothing is made by them."""
-    found = content.get("categories")
-    entries = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-    return {entry["id"]: str(entry.get("name", "")) for entry in entries if type(entry.get("id")) is int}
+    return {number: str(entry.get("name", "")) for number, entry in _entries(content, "categories")}
+
+
+def _entries(content: Mapping[str, Any], section: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The entries of a section that have an id; nothing is painted by it, so what is missing or odd is left out."""
+    found = content.get(section)
+    for entry in found if isinstance(found, list) else []:
+        number = _as_id(entry.get("id")) if isinstance(entry, dict) else None
+        if number is not None:
+            yield number, entry
+
+
+def _as_id(value: Any) -> int | None:
+    """An id, also where a tool wrote it as text; None of anything else."""
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    return number if type(number) is int and 0 <= number < 2**63 else None
 
 
 def _check_section(path: Path, content: Any, section: str, fields: Mapping[str, type]) -> None:

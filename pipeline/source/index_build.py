@@ -24,7 +24,7 @@ from pipeline.source.alike import groups_alike
 from pipeline.source.coco import WHOLE, Annotations, Licence
 from pipeline.source.images import UnreadableImageError, content_hash, examine, read_bytes
 from pipeline.source.index import IMAGES, INSTANCES, SPLITS, SUMMARY, ImageRow, InstanceRow
-from pipeline.source.rights import RIGHTS, Rights
+from pipeline.source.rights import NONE_STATED, RIGHTS, Rights
 from pipeline.source.run_lengths import UnusableInstanceError, mask_area, run_lengths
 
 SPLIT_STREAM = 0x5EED  # keeps the split's draws apart from those of images, which start with the image id
@@ -245,7 +245,9 @@ def _rights_of(image_id: int, annotations: Annotations, usable: Sequence[Instanc
         file=annotations.images[image_id]["file_name"],
         licence=annotations.licence(image_id),
         url=annotations.url(image_id),
-        categories=tuple(category if type(category) is int else None for category in categories),
+        categories=tuple(
+            category if type(category) is int and 0 <= category < 2**63 else None for category in categories
+        ),
     )
 
 
@@ -255,7 +257,7 @@ def _summary_of_rights(found: Found, table: bytes) -> dict[str, Any]:
         "licences": {str(number): asdict(licence) for number, licence in sorted(found.licences.items())},
         "categories": {str(number): name for number, name in sorted(found.categories.items())},
     }
-    counts = Counter("none stated" if rights.licence is None else str(rights.licence) for rights in found.rights)
+    counts = Counter(NONE_STATED if rights.licence is None else str(rights.licence) for rights in found.rights)
     digest = hashlib.sha256(table + json.dumps(names, sort_keys=True).encode()).hexdigest()
     return {"digest": digest, **names, "images": dict(sorted(counts.items()))}
 

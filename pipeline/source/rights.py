@@ -18,6 +18,7 @@ from pipeline.source.coco import Licence
 from pipeline.source.index import SUMMARY
 
 RIGHTS = "rights.feather"
+NONE_STATED = "none stated"  # in the place of a licence's id
 
 
 @dataclass(frozen=True)

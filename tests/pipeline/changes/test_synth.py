@@ -123,6 +123,20 @@ def test_what_a_record_says_beside_is_true_of_the_stored_pair(workspace, pairs):
         assert facts["categories"] == _categories_of(record, sources)
 
 
+def test_a_worker_that_stood_there_since_before_takes_the_rights_of_now(tmp_path):
+    made = make_source(tmp_path)
+    made.make_inpainted()
+    made.make_pairs(tmp_path / "before")
+    path = tmp_path / "source" / "instances.json"
+    path.write_text(path.read_text().replace("photographs.test", "elsewhere.test"))
+    tiny.index_source(tmp_path / "source", made.index, made.params)
+
+    made.make_pairs(tmp_path / "now")
+
+    urls = {record[FACTS]["rights"][0]["url"] for *_, record in all_pairs(tmp_path / "now").values()}
+    assert all(url.startswith("https://elsewhere.test/") for url in urls)
+
+
 def _categories_of(record, sources):
     """By another way than the program's: the instance ids of the source say which of its two categories they are."""
     if record["change"]["kind"] == PASTE:

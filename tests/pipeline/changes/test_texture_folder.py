@@ -62,8 +62,8 @@ def test_a_worker_that_stands_since_before_a_change_of_the_folder_refuses_or_see
     for entry in manifest.shards:
         shard = open_shard(tmp_path / "again", entry.name)
         assert shard.attributes["inputs"]["textures"] == digest
-    with pytest.raises(Failure, match="other images than when the run began"):
-        _sources(workspace.index, workspace.inpainted, folder, workspace.sources().digest, "0" * 64)
+    with pytest.raises(Failure, match=r"textures: changed since the run began"):
+        _sources(workspace.index, workspace.inpainted, folder, (("textures", "0" * 64),))
 
 
 def test_a_folder_without_images_and_a_damaged_image_are_named(tmp_path, folder):

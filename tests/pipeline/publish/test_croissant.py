@@ -35,6 +35,7 @@ def test_mlcroissant_validates_it_and_reads_the_records(given, tmp_path):
     [
         ("http://creativecommons.org/licenses/by-nc-sa/2.0/", "cc-by-nc-sa-2.0"),
         ("http://creativecommons.org/licenses/by/2.0/", "cc-by-2.0"),
+        ("http://creativecommons.org/licenses/by-sa/2.0/", None),  # which the hub does not list
         ("http://flickr.com/commons/usage/", None),
         ("", None),
     ],

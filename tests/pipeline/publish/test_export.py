@@ -9,6 +9,7 @@ import yaml
 
 from configs.errors import BadRequest, Failure
 from pipeline.export import main
+from pipeline.records import write_records
 
 PAIRS = 12 * 4  # of the tiny source
 
@@ -40,12 +41,13 @@ def test_the_card_s_front_matter_is_what_a_hub_reads(exported):
     _, front, text = (exported / "README.md").read_text().split("---\n", 2)
     said = yaml.safe_load(front)
     assert said["license"] == "other"
+    assert 'load_dataset("parquet", data_files={"train": "data/train-*.parquet"}' in text
     files = {one["split"]: one["path"] for one in said["configs"][0]["data_files"]}
     for pattern in files.values():
         assert list(exported.glob(pattern))
     assert files.keys() == {"train", "validation"}
     assert f"{PAIRS} pairs of pictures, 64 x 64 px" in text
-    assert "[terms 1](https://terms.test/1)" in text
+    assert "[terms 1](<https://terms.test/1>)" in text
 
 
 def test_going_on_makes_only_what_is_missing(given, exported, tmp_path, capsys):
@@ -65,7 +67,7 @@ def test_a_folder_of_something_else_is_left_alone(given, exported, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(BadRequest, match="holds other files; name a new folder"):
         main([str(tmp_path), "--to", "png", "--root", str(given.pairs), "--name", "boxes"])
-    with pytest.raises(BadRequest, match="another form; name a new folder"):
+    with pytest.raises(BadRequest, match="in another form; name a new folder"):
         main([str(exported), "--to", "png", "--root", str(given.pairs), "--name", "boxes"])
 
 
@@ -79,3 +81,17 @@ def test_pairs_without_a_table_or_with_another_shard_say_what_to_do(given, tmp_p
     (pairs / "records.parquet").unlink()
     with pytest.raises(BadRequest, match=r"records\.parquet: the pairs are not finished"):
         main([str(tmp_path / "out"), "--to", "png", "--root", str(pairs), "--name", "boxes"])
+
+
+def test_other_pairs_are_not_mixed_into_an_export_and_leftovers_are_cleared(given, tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other" / "pairs"
+    asked = [str(out), "--to", "png", "--name", "boxes", "--splits", "val"]
+    main([*asked, "--root", str(given.pairs)])
+    other.parent.mkdir()
+    write_records(other, given.make_pairs(other, local_prob=1.0))
+    with pytest.raises(BadRequest, match="holds an export of other pairs"):
+        main([*asked, "--root", str(other)])
+    left = out / ".export" / "shard_0007.partial-abc"
+    left.mkdir()
+    main([*asked, "--root", str(given.pairs)])
+    assert not left.exists()

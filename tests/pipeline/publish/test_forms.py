@@ -3,8 +3,9 @@
 import gc
 import hashlib
 import io
-import json
+import shutil
 import warnings
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,8 +17,9 @@ import PIL.Image
 import pytest
 from pycocotools.coco import COCO
 
-from configs.errors import BadRequest
+from configs.errors import BadRequest, Failure
 from pipeline.export import main, plan
+from pipeline.inspect import main as inspect
 from pipeline.publish import export_shard, finished
 from pipeline.publish.given import PNG, WEBP, encode, read_pairs
 from pipeline.shards import open_shard, read_manifest
@@ -65,7 +67,7 @@ def test_webdataset_reads_the_tar_files(given, wanted, tmp_path, form):
     for one in found:
         pair = wanted[one["__key__"]]
         assert one["json"]["sha256"] == pair.row["sha256"]
-        assert one["json"]["record"] == json.loads(pair.row["record"])
+        assert one["json"] == pair.row
         for name, picture in pair.pictures.items():
             read = one[f"{name}.png" if name == "mask" else f"{name}.{form}"]
             assert (read == (picture if picture.ndim == 3 else picture[..., None])).all()
@@ -204,3 +206,37 @@ def test_a_plain_http_server_that_lists_no_folders_will_do(given, wanted):
         with pytest.raises(BadRequest, match="no shard_9999 in http"):
             open_shard(url, "shard_9999")
         server.shutdown()
+
+
+def test_a_shard_that_is_not_the_manifest_s_is_not_handed_on(given, tmp_path):
+    pairs = tmp_path / "pairs"
+    shutil.copytree(given.pairs, pairs)
+    path = pairs / "shard_0001.zarr/mask/c/0/0/0"
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    jobs = plan(read_manifest(pairs), pairs, SPLITS, "zarr", "webp", tmp_path / "out")
+    with pytest.raises(Failure, match=r"shard_0001\.zarr: not the bytes that the manifest names"):
+        export_shard(jobs[1])
+
+
+def test_exported_shards_are_a_data_set_of_this_project(given, tmp_path):
+    assert main([str(tmp_path / "out"), "--to", "zarr", "--root", str(given.pairs), "--name", "boxes"]) == 0
+    again = read_manifest(tmp_path / "out" / "data")
+    assert again.digest == read_manifest(given.pairs).digest
+    assert inspect(["all", "--verify", "--root", str(tmp_path / "out" / "data")]) == 0
+
+
+def test_a_part_of_the_instances_that_was_cut_short_is_made_again(given, tmp_path):
+    jobs, _ = export(given, tmp_path, "coco")
+    part = tmp_path / ".export" / "shard_0000.instances.jsonl"
+    part.write_text(part.read_text()[:-9])
+    assert finished(jobs[0]) is None
+    assert finished(jobs[1]) is not None
+
+
+def test_other_names_of_licences_are_other_content(given, tmp_path):
+    (job, *_), _ = export(given, tmp_path, "parquet")
+    renamed = replace(job, entry=replace(job.entry, fingerprint="0" * 64))
+    assert finished(renamed) is None

@@ -101,6 +101,19 @@ def test_licences_that_cannot_be_asked_for_are_refused_in_one_line(source, chang
         of_licences(annotations, wanted)
 
 
-def test_a_section_of_licences_that_is_no_list_is_refused(source):
-    with pytest.raises(BadRequest, match=r"licenses\[0\]\.id = None; wanted int"):
-        source(lambda content: content.update(licenses=[{"name": "mine"}]))
+@pytest.mark.parametrize("odd", [None, "", {}, [{}], ["mine"], [{"name": "mine"}], [{"id": None}], [{"id": 2**70}]])
+def test_an_odd_section_of_licences_says_nothing(source, odd):
+    assert source(lambda content: content.update(licenses=odd)).licences == {}
+
+
+def test_two_licences_of_one_id_are_refused(source):
+    with pytest.raises(BadRequest, match="licenses: id 2 is 'terms 2' and 'mine'; renumber one"):
+        source(lambda content: content["licenses"].append({"id": 2, "name": "mine", "url": ""}))
+
+
+@pytest.mark.parametrize(
+    ("stated", "read"), [("1", 1), (1, 1), (1.5, None), (2**70, None), ("mine", None)]))
+    summary, _, _ = index_of(annotations, tmp_path)
+    assert summary["rights"]["images"] == {"2": 6, "none stated": 6}
+    with pytest.raises(BadRequest, match=r"1 is no licence of the source; it has \[2\]"):
+        of_licences(annotations, [1])
