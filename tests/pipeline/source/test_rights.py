@@ -111,8 +111,16 @@ def test_two_licences_of_one_id_are_refused(source):
         source(lambda content: content["licenses"].append({"id": 2, "name": "mine", "url": ""}))
 
 
-@pytest.mark.parametrize(
-    ("stated", "read"), [("1", 1), (1, 1), (1.5, None), (2**70, None), ("mine", None)]))
+@pytest.mark.parametrize(("stated", "read"), [("1", 1), (1, 1), (1.5, None), (2**70, None), ("mine", None)])
+def test_an_id_may_be_text_and_what_is_none_states_nothing(source, stated, read):
+    annotations = source(lambda content: content["images"][0].update(license=stated, flickr_url="\ud800"))
+    assert annotations.licence(1) == read
+    assert annotations.url(1) is None
+
+
+def test_a_licence_without_name_and_address_states_nothing(source, tmp_path):
+    empty = {"id": 1, "name": "", "url": ""}
+    annotations = source(lambda content: content.update(licenses=[empty, content["licenses"][1]]))
     summary, _, _ = index_of(annotations, tmp_path)
     assert summary["rights"]["images"] == {"2": 6, "none stated": 6}
     with pytest.raises(BadRequest, match=r"1 is no licence of the source; it has \[2\]"):
