@@ -68,6 +68,7 @@ def goes_on(project: Project, shelf: Path, quiet: dict) -> str:
     folder = project.root / "data" / "pairs"
     assert {path.name for path in folder.iterdir()} == {
         "manifest.json",
+        "records.parquet",
         *(f"{name}.zarr" for name in shard_names(folder)),
     }
     assert list(shelf.iterdir()) == made_in(shelf)
