@@ -13,7 +13,6 @@ and SHA256SUMS. Exit status: 0 done, 1 the work failed, 2 the request was wrong.
 """
 
 import argparse
-import hashlib
 import shutil
 import sys
 import time
@@ -42,6 +41,7 @@ from pipeline.publish import (
     finished,
     made_from,
     noted,
+    sha256_of,
     summarise,
     write_card,
     write_croissant,
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     manifest = read_manifest(args.root)
     said = summarise(args.root, args.splits)
     jobs = plan(manifest, args.root, args.splits, args.to, args.pictures, args.out)
-    _refuse_other_content(args.out, jobs)
+    _make_ready(args.out, jobs)
     start = time.monotonic()
     made = _export(jobs, Cluster(workers=args.workers, memory_limit=args.memory, address=args.address))
     seconds = time.monotonic() - start
@@ -118,10 +118,10 @@ def finish(
     (out / "README.md").write_text(
         write_card(said, name, form, {"areas of the masks": AREAS}, pictures=jobs[0].pictures)
     )
-    files |= {path: _sha256(out / path) for path in (*beside, RECORDS_TABLE, AREAS, "README.md")}
+    files |= {path: sha256_of(out / path) for path in (*beside, RECORDS_TABLE, AREAS, "README.md")}
     (out / SUMS).write_text("".join(f"{digest}  {path}\n" for path, digest in sorted(files.items())))
     listed = {path: digest for path, digest in sorted(files.items()) if form in LISTED or path in beside}
-    listed |= {RECORDS_TABLE: files[RECORDS_TABLE], SUMS: _sha256(out / SUMS)}
+    listed |= {RECORDS_TABLE: files[RECORDS_TABLE], SUMS: sha256_of(out / SUMS)}
     today = datetime.now(UTC).date().isoformat()
     (out / "croissant.json").write_text(write_croissant(said, name, listed, RECORDS_TABLE, today))
 
@@ -156,7 +156,7 @@ def _pairs(exported: Exported) -> int:
     return exported.pairs
 
 
-def _refuse_other_content(out: Path, jobs: Sequence[ExportJob]) -> None:
+def _make_ready(out: Path, jobs: Sequence[ExportJob]) -> None:
     """Clear what an interrupted run left half written.
 
     Raises:
@@ -176,11 +176,6 @@ def _refuse_other_content(out: Path, jobs: Sequence[ExportJob]) -> None:
         known = noted(out, note.stem)
         if known is not None and known.made_from != wanted.get(note.stem):
             raise BadRequest(f"{out}: holds an export of other pairs or in another form; name a new folder")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _parser() -> argparse.ArgumentParser:

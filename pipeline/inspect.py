@@ -22,7 +22,7 @@ import io
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,7 @@ from pipeline.shards import (
 )
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
-from pipeline.versions import Version, compare, print_difference, sheet_of_difference
+from pipeline.versions import Version, compare, flat, print_difference, sheet_of_difference
 
 ALL = "all"
 QUANTILES = {"min": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "max": 1.0}
@@ -311,16 +311,9 @@ def _print_report(report: Report, console: Console) -> None:
         console.print(outcomes)
 
     parameters = Table(title="parameters", show_header=False, title_justify="left")
-    for key, value in _flatten(report.parameters):
-        parameters.add_row(escape(key), escape(value))
+    for key, value in flat(report.parameters).items():
+        parameters.add_row(escape(key), escape(str(value)))
     console.print(parameters)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        rows += _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [(prefix + key, str(value))]
-    return rows
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ duckdb: select id from 'data/pairs/records.parquet' where list_contains(categori
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from configs.errors import BadRequest
 from pipeline.shards import FACTS, RECORDS, Manifest, ShardEntry, child, read_attributes
+from pipeline.source import SPLITS
 
 RECORDS_TABLE = "records.parquet"
 TOGETHER = 64  # shards read at a time, for those of a store each take a moment; their rows are a row group
@@ -57,6 +59,21 @@ def write_records(root: Path, manifest: Manifest) -> Path:
             rows = [row for entry, own in zip(entries, said, strict=True) for row in rows_of(entry, own)]
             writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
     return aside.rename(root / RECORDS_TABLE)
+
+
+def read_records(root: Path, columns: Sequence[str], splits: Sequence[str] = SPLITS) -> dict[str, list[Any]]:
+    """Columns of the table of a folder of pairs, of some splits, in order.
+
+    Raises:
+        BadRequest: there is no table.
+    """
+    path = root / RECORDS_TABLE
+    if not path.is_file():
+        raise BadRequest(f"no {path}: the pairs are not finished; run `dvc repro synth`")
+    found: dict[str, list[Any]] = parquet.read_table(
+        path, columns=list(columns), filters=[("split", "in", list(splits))]
+    ).to_pydict()
+    return found
 
 
 def rows_of(entry: ShardEntry, attributes: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import parquet
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from configs.errors import BadRequest
-from pipeline.records import RECORDS_TABLE
+from pipeline.records import RECORDS_TABLE, read_records
 from pipeline.shards import MANIFEST, Manifest, Shard, open_shard, read_manifest, shard_path
 from pipeline.sheet import SheetEntry, contact_sheet
 from pipeline.spread import spread
@@ -50,18 +49,13 @@ class Version:
             for file in (MANIFEST, RECORDS_TABLE):
                 self._fetch(file)
         self.manifest: Manifest = read_manifest(self.root)
-        try:
-            table = parquet.read_table(self.root / RECORDS_TABLE, columns=COLUMNS).to_pydict()
-        except FileNotFoundError:
-            raise BadRequest(
-                f"no {self.root / RECORDS_TABLE}: the pairs are not finished; run `dvc repro synth`"
-            ) from None
+        table = read_records(self.root, COLUMNS)
         self.pairs = {pair: row for pair, *row in zip(*(table[name] for name in COLUMNS), strict=True)}
 
     def made_with(self) -> dict[str, Any]:
         """What the first shard, as all others, was made with: dotted names, values."""
         attributes = self._open(self.manifest.shards[0].name).attributes
-        return _flat({name: attributes[name] for name in MADE_WITH})
+        return flat({name: attributes[name] for name in MADE_WITH})
 
     def entry(self, pair: str) -> SheetEntry:
         """A pair as a sheet shows it."""
@@ -168,11 +162,12 @@ def _file_system(revision: str) -> Any:
     return files
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted names."""
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found
 
 
 def _short(value: Any) -> str:

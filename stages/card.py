@@ -1,14 +1,13 @@
 """DVC stage `card`: data/pairs + reports/quality -> reports/data, the card of a data set.  Run: dvc repro card."""
 
 import csv
-import hashlib
 import shutil
 from pathlib import Path
 
 from configs.card import CardParams
 from configs.errors import run
 from configs.section import load
-from pipeline.publish import draw_areas, draw_visible, summarise, write_card, write_croissant
+from pipeline.publish import draw_areas, draw_visible, sha256_of, summarise, write_card, write_croissant
 from pipeline.records import RECORDS_TABLE
 from pipeline.shards import MANIFEST
 from pipeline.source import SPLITS
@@ -30,7 +29,7 @@ def main() -> None:
     draw_areas(REPORT / areas, said.areas)
     draw_visible(REPORT / visible, read_visible(MEASURED))
     (REPORT / "README.md").write_text(write_card(said, name, "zarr", CHARTS, PAIRS.as_posix()))
-    files = {f"{FROM_REPORT}/{PAIRS / file}": _sha256(PAIRS / file) for file in (RECORDS_TABLE, MANIFEST)}
+    files = {f"{FROM_REPORT}/{PAIRS / file}": sha256_of(PAIRS / file) for file in (RECORDS_TABLE, MANIFEST)}
     (REPORT / "croissant.json").write_text(write_croissant(said, name, files, next(iter(files)), None))
     print(f"card: {REPORT}/README.md and croissant.json, of {said.pairs} pairs")
 
@@ -42,10 +41,6 @@ def read_visible(path: Path) -> dict[str, list[float]]:
         for row in csv.DictReader(file):
             found.setdefault(row["kind"], []).append(float(row["visible"]))
     return found
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

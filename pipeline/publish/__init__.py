@@ -14,6 +14,7 @@ from pipeline.publish.shard import (
     finished,
     made_from,
     noted,
+    sha256_of,
 )
 from pipeline.publish.summary import Summary, summarise
 
@@ -30,6 +31,7 @@ __all__ = [
     "finished",
     "made_from",
     "noted",
+    "sha256_of",
     "summarise",
     "write_card",
     "write_croissant",

@@ -81,8 +81,7 @@ def export_shard(job: ExportJob) -> Exported:
         files = {}
         for path in sorted(path for path in aside.rglob("*") if path.is_file()):
             name = path.relative_to(aside).as_posix()
-            with path.open("rb") as stream:
-                files[name] = path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()
+            files[name] = path.stat().st_size, sha256_of(path)
             flush(path)
             (job.out / name).parent.mkdir(parents=True, exist_ok=True)
             path.replace(job.out / name)
@@ -91,6 +90,12 @@ def export_shard(job: ExportJob) -> Exported:
     partial.write_text(json.dumps(asdict(made)))
     partial.rename(_note(job))
     return made
+
+
+def sha256_of(path: Path) -> str:
+    """The hexadecimal sha256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write(aside: Path, job: ExportJob) -> None:

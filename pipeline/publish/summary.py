@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyarrow import parquet
 
 from configs.errors import BadRequest
-from pipeline.records import RECORDS_TABLE
+from pipeline.records import read_records
 from pipeline.shards import open_shard, read_manifest
 from pipeline.source import NONE_STATED, SPLITS
 
@@ -45,7 +44,9 @@ def summarise(root: Path, splits: Sequence[str]) -> Summary:
         BadRequest: it is not finished, or holds no pair of these splits.
     """
     manifest = read_manifest(root)
-    table = read_table(root, COLUMNS, splits)
+    table = read_records(root, COLUMNS, splits)
+    if not table["split"]:
+        raise BadRequest(f"{root}: no pair of split {' or '.join(splits)}")
     kinds, areas = np.asarray(table["kind"]), np.asarray(table["area_share"], np.float64)
     counts: dict[str, dict[str, int]] = {kind: {} for kind in manifest.kinds}
     for (kind, split), count in sorted(Counter(zip(table["kind"], table["split"], strict=True)).items()):
@@ -78,19 +79,3 @@ def summarise(root: Path, splits: Sequence[str]) -> Summary:
         closed=closed,
         attributes=attributes,
     )
-
-
-def read_table(root: Path, columns: Sequence[str], splits: Sequence[str]) -> dict[str, list[Any]]:
-    """Columns of the records of a folder of pairs, in order.
-
-    Raises:
-        BadRequest: there are none, or none of these splits.
-    """
-    path = root / RECORDS_TABLE
-    if not path.is_file():
-        raise BadRequest(f"no {path}: the pairs are not finished; run `dvc repro synth`")
-    table = parquet.read_table(path, columns=list(columns), filters=[("split", "in", list(splits))])
-    if not table.num_rows:
-        raise BadRequest(f"{path}: no pair of split {' or '.join(splits)}")
-    found: dict[str, list[Any]] = table.to_pydict()
-    return found

@@ -7,7 +7,7 @@ other rights make no removal of objects again.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +45,13 @@ class RightsTable:
             self._table = feather.read_table(root / RIGHTS, memory_map=True)
         except FileNotFoundError as error:
             raise BadRequest(f"no {error.filename or root}: the index is not made; run `dvc repro index`") from None
-        self.digest: str = summary["rights"]["digest"]
-        self.licences = {int(number): Licence(**said) for number, said in summary["rights"]["licences"].items()}
-        self.categories = {int(number): str(name) for number, name in summary["rights"]["categories"].items()}
+        said = summary["rights"]
+        self.digest: str = said["digest"]
+        self.names = {"licences": said["licences"], "categories": said["categories"]}  # by ids, kept in each shard
+        self.licences = {int(number): Licence(**licence) for number, licence in said["licences"].items()}
+        self.categories = {int(number): str(name) for number, name in said["categories"].items()}
 
     def of(self, row: int) -> Rights:
         """What is said of the image in a row."""
         values = self._table.slice(row, 1).to_pylist()[0]
         return Rights(**{**values, "categories": tuple(values["categories"])})
-
-    @property
-    def names(self) -> dict[str, Any]:
-        """The names of licences and categories by their ids, as JSON has them; kept in each shard."""
-        return {
-            "licences": {str(number): asdict(licence) for number, licence in sorted(self.licences.items())},
-            "categories": {str(number): name for number, name in sorted(self.categories.items())},
-        }
