@@ -12,8 +12,10 @@ OF_LIGHT := tests/configs tests/model $(addprefix --ignore tests/model/,training
 
 # torch's threads wait asleep: those of two test processes would take each other's cores to wait on.
 QUIET := OMP_WAIT_POLICY=PASSIVE
-# Compiling all that is installed takes longer than installing it; what is imported is compiled then.
+# Compiling all that is installed takes longer than installing it; what is imported is compiled then, and must be kept:
+# containers often say otherwise, and each process would compile torch anew.
 INSTALL := pip install --quiet --no-compile
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-light test-anomalib setup lint clean
 
