@@ -12,6 +12,7 @@ OF_LIGHT := tests/configs tests/model $(addprefix --ignore tests/model/,training
 
 # torch's threads wait asleep: those of two test processes would take each other's cores to wait on.
 QUIET := OMP_WAIT_POLICY=PASSIVE
+AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 # Compiling all that is installed takes longer than installing it; what is imported is compiled then, and must be kept:
 # containers often say otherwise, and each process would compile torch anew.
 INSTALL := pip install --quiet --no-compile
@@ -25,7 +26,7 @@ demo: setup
 	@echo "pictures: reports/pictures/   curves: dvc plots show   pairs: python -m pipeline.inspect shard_0000 --png sheet.png"
 
 test: setup lint
-	$(QUIET) pytest -n 2 --dist loadfile
+	$(QUIET) pytest $(AT_ONCE)
 
 lint: setup
 	ruff check .
@@ -40,7 +41,7 @@ setup: .venv/installed
 	touch $@
 
 test-light: $(LIGHT)/installed
-	$(QUIET) PATH=$(CURDIR)/$(LIGHT)/bin:$$PATH $(LIGHT)/bin/python -m pytest -n 2 --dist loadfile $(OF_LIGHT)
+	$(QUIET) PATH=$(CURDIR)/$(LIGHT)/bin:$$PATH $(LIGHT)/bin/python -m pytest $(AT_ONCE) $(OF_LIGHT)
 
 $(LIGHT)/installed: pyproject.toml constraints-light.txt
 	$(PYTHON) -m venv $(LIGHT)

@@ -40,6 +40,7 @@ class Recipe(Section):
     precision: Literal[32, "bf16-mixed"]
     shuffle_pairs: Count
     loader_workers: Annotated[int, Field(ge=0)]
+    cache_gb: Annotated[float, Field(ge=0)]
     checkpoint_steps: Count
     keep_memory: bool
     sheet_epochs: Count | None
@@ -88,7 +89,7 @@ class MetaCANTrain(Section):
 
 
 # What changes how a run goes, but not what it comes to.
-WITHOUT_EFFECT = frozenset({"loader_workers", "checkpoint_steps", "keep_memory", "sheet_epochs"})
+WITHOUT_EFFECT = frozenset({"loader_workers", "cache_gb", "checkpoint_steps", "keep_memory", "sheet_epochs"})
 
 
 class TrainParams(Params):

@@ -16,6 +16,7 @@ def main() -> None:
     system = said.system
     places = Places(
         shards=Path("data") / said.learns_from,
+        blocks=Path(".work/blocks"),
         runs=Path(".work/trainings"),
         model=Path("models") / system,
         curves=Path("reports/train"),

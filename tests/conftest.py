@@ -24,6 +24,11 @@ def readme_code(word: str) -> str:
     return str(code)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that run whole stages come first: begun last, they would leave the other processes without work."""
+    items.sort(key=lambda item: "stages" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real input that lies beside the project on the builders' machines."""

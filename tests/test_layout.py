@@ -304,7 +304,7 @@ BEHIND = {
         model/torchvision_ops model/training/checkpoints model/training/devices model/training/feed model/training/held
         model/training/learner model/training/loop model/training/metauas model/training/pixel_ap model/training/places
         model/training/plan model/training/run model/training/run_state model/training/validate pipeline/__init__
-        pipeline/shards/format pipeline/spread
+        pipeline/shards/cache pipeline/shards/chunks pipeline/shards/format pipeline/spread
     """,
     "model.training.onenip": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
@@ -314,7 +314,8 @@ BEHIND = {
         model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
         model/training/devices model/training/feed model/training/held model/training/learner model/training/loop
         model/training/normals model/training/onenip model/training/pixel_ap model/training/places model/training/plan
-        model/training/run model/training/run_state pipeline/__init__ pipeline/shards/format pipeline/spread
+        model/training/run model/training/run_state pipeline/__init__ pipeline/shards/cache pipeline/shards/chunks
+        pipeline/shards/format pipeline/spread
     """,
     "model.features.extract": """
         model/__init__ model/encoders/clip model/encoders/weight_files model/features/extract model/features/items

@@ -5,10 +5,10 @@ Where a pair has a prompt of its own, it takes the place of the original.
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
@@ -19,10 +19,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from configs.errors import Failure
-from pipeline.shards import PROMPT, THE_ORIGINAL, open_shard, read_manifest
-
-# Zarr's settings are the process's: of two threads that set the codec to open a shard, one would open it with another.
-_OPENING = Lock()
+from pipeline.shards import PROMPT, THE_ORIGINAL, Cache, ChunkReader, child, open_shard, read_manifest
 
 
 class Pair(TypedDict):
@@ -40,9 +37,9 @@ class Pair(TypedDict):
 class _Open:
     """A shard opened by this process: pixels stay on disk, what is small is in memory."""
 
-    pair: zarr.Array[Any]
-    mask: zarr.Array[Any]
-    prompt: zarr.Array[Any]
+    pair: ChunkReader
+    mask: ChunkReader
+    prompt: ChunkReader
     prompt_is: npt.NDArray[np.uint8]
     kind: npt.NDArray[np.uint8]
     group: npt.NDArray[np.uint16]
@@ -52,14 +49,19 @@ class _Open:
 class PairDataset(Dataset[Pair]):
     """The pairs of a split, in the manifest's order.
 
-    Shards are opened when first read, so the dataset can be sent to loader workers.
+    Shards are opened when first read, so a dataset without a cache can be sent to loader workers.
+
+    Args:
+        root: folder of the manifest.
+        split: "train" or "val".
+        cache: where pixels are kept that were read of a store; None: they are read anew each time.
 
     Raises:
         BadRequest: the folder has no manifest.
         Failure: the split is empty.
     """
 
-    def __init__(self, root: str | Path, split: str) -> None:
+    def __init__(self, root: str | Path, split: str, cache: Cache | None = None) -> None:
         self.root = Path(root)
         manifest = read_manifest(self.root)
         shards = [shard for shard in manifest.shards if shard.split == split and shard.pairs]
@@ -70,9 +72,11 @@ class PairDataset(Dataset[Pair]):
         self.group_names = list(manifest.groups)
         self.where = manifest.where(self.root)
         self.names = [shard.name for shard in shards]
-        self._keys = {shard.name: manifest.key(shard) for shard in shards}
         self.counts = [shard.pairs for shard in shards]
         self.ends = list(accumulate(self.counts))  # one past the last pair of each shard
+        self._keys = {shard.name: manifest.key(shard) for shard in shards}
+        self._digests = {shard.name: shard.sha256 for shard in shards}
+        self._cache = cache
         self._open: dict[str, _Open] = {}
 
     def __len__(self) -> int:
@@ -97,17 +101,25 @@ class PairDataset(Dataset[Pair]):
         rows = slice(row, row + end - first)
         shard = self._shard(name)
         assert rows.stop <= len(shard.kind), f"pairs {first} to {end - 1} are not all in {name}"
-        pair, prompt_is = np.asarray(shard.pair[rows]), shard.prompt_is[rows]
-        for own in np.flatnonzero(prompt_is != THE_ORIGINAL):
-            pair[own, 0] = shard.prompt[row + int(own)]
+        prompt_is = shard.prompt_is[rows]
+        pair = shard.pair.read(rows.start, rows.stop)
+        own = np.flatnonzero(prompt_is != THE_ORIGINAL)
+        if len(own):
+            prompts = shard.prompt.read(row + own[0], row + own[-1] + 1)
+            pair[own, 0] = prompts[own - own[0]]
         return {
             "pair": torch.from_numpy(pair),
-            "mask": torch.from_numpy(np.asarray(shard.mask[rows])),
+            "mask": torch.from_numpy(shard.mask.read(rows.start, rows.stop)),
             "kind": torch.from_numpy(shard.kind[rows].astype(np.int64)),
             "prompt_is": torch.from_numpy(prompt_is.astype(np.int64)),
             "image_id": torch.from_numpy(shard.image_id[rows]),
             "index": torch.arange(first, end),
         }
+
+    @property
+    def in_store(self) -> bool:
+        """Whether the shards are read over a network."""
+        return not isinstance(self.where, Path)
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -143,11 +155,27 @@ class PairDataset(Dataset[Pair]):
         return self.__dict__ | {"_open": {}}
 
     def _shard(self, name: str) -> _Open:
-        with _OPENING:
-            if name not in self._open:
-                shard = open_shard(self.where, self._keys[name])
-                columns = (
-                    np.asarray(column[:]) for column in (shard.prompt_is, shard.kind, shard.group, shard.image_id)
-                )
-                self._open[name] = _Open(shard.pair, shard.mask, shard.extra[PROMPT], *columns)
-            return self._open[name]
+        """A shard, opened; of threads that ask for it at once each opens it, which does no harm."""
+        if name not in self._open:
+            shard = open_shard(self.where, self._keys[name])
+            columns = _read_at_once(shard.prompt_is, shard.kind, shard.group, shard.image_id)
+            self._open[name] = _Open(
+                self._reader(name, "pair", shard.pair.shape),
+                self._reader(name, "mask", shard.mask.shape),
+                self._reader(name, PROMPT, shard.extra[PROMPT].shape),
+                *columns,
+            )
+        return self._open[name]
+
+    def _reader(self, name: str, array: str, shape: tuple[int, ...]) -> ChunkReader:
+        """What reads runs of pairs of a shard's array, through the cache where there is one."""
+        place = child(child(self.where, f"{self._keys[name]}.zarr"), array)
+        cache, digest = self._cache, self._digests[name]
+        through = None if cache is None else lambda span, fetch: cache.read(digest, f"{array}-{span}", fetch)
+        return ChunkReader(place, shape[0], shape[1:], through)
+
+
+def _read_at_once(*columns: zarr.Array[Any]) -> list[npt.NDArray[Any]]:
+    """Whole arrays, of which each is a request or two to a store."""
+    with ThreadPoolExecutor(len(columns)) as pool:
+        return list(pool.map(lambda column: np.asarray(column[:]), columns))

@@ -33,7 +33,8 @@ class Feed:
         batch_size: pairs in a batch of all ranks together; the last one is what is left, and no pair is dropped.
         buffer: of the shuffle, in pairs (`model.training.plan`); None: the pairs come as they are stored.
         seed: of the run.
-        workers: threads that read ahead; 0: blocks are read when they are needed.
+        workers: threads that read ahead; 0: blocks are read when they are needed. Of a store, where threads wait more
+            than they work, there are BLOCKS_AHEAD times as many.
         ranks: how many processes learn together.
         rank: which of them this is.
 
@@ -84,7 +85,8 @@ class Feed:
             yield from (self.dataset.read_range(first, end) for first, end in bounds)
             return
         coming: deque[Future[Batch]] = deque()
-        threads = ThreadPoolExecutor(self.workers, "feed")
+        at_once = BLOCKS_AHEAD if self.dataset.in_store else 1
+        threads = ThreadPoolExecutor(self.workers * at_once, "feed")
         try:
             for first, end in bounds:
                 coming.append(threads.submit(self.dataset.read_range, first, end))

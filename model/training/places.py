@@ -11,6 +11,7 @@ class Places:
     """The folders that a training reads and writes."""
 
     shards: Path  # of pairs, or of features
+    blocks: Path  # what is kept of pairs in a store
     runs: Path  # all runs, each in a folder of its own
     model: Path  # where this run's checkpoints are shown
     curves: Path  # DVCLive's tables, and this run's pictures

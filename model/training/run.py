@@ -18,6 +18,7 @@ from model.training.loop import Loop
 from model.training.places import Places, count_parameters
 from model.training.run_state import RunState
 from model.training.runs import facts_of, open_run, settings_of
+from pipeline.shards import Cache, read_manifest
 
 ParamsT = TypeVar("ParamsT", TrainParams, OneNIPTrainParams)
 # A new learner of the parameters, for the pairs to learn from, those to validate on, and a number of steps.
@@ -52,7 +53,7 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
     recipe = params.train
     if recipe.keep_memory:
         keep_freed_memory()
-    training, validation = PairDataset(places.shards, "train"), PairDataset(places.shards, "val")
+    training, validation = open_pairs(places, recipe.cache_gb)
     feed = Feed(
         training,
         recipe.batch_size,
@@ -85,6 +86,15 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
         said = f"train: {len(training)} pairs, {len(validation)} to validate; {count_parameters(learner.network)}"
         print(said, flush=True)
     loop.learn()
+
+
+def open_pairs(places: Places, cache_gb: float) -> tuple[PairDataset, PairDataset]:
+    """The pairs to learn from and those to validate on; of a store, so many gigabytes are kept once they were read."""
+    manifest = read_manifest(places.shards)
+    cache = None
+    if manifest.store is not None:
+        cache = Cache(places.blocks, int(cache_gb * 1e9), {shard.sha256 for shard in manifest.shards})
+    return PairDataset(places.shards, "train", cache), PairDataset(places.shards, "val", cache)
 
 
 def can_go_on(state: RunState, steps: int, steps_an_epoch: int) -> bool:

@@ -131,7 +131,7 @@ class Sources:
 
     def _read_pair(self, place: int) -> Pair:
         entry, inside = self._find(place)
-        (pair,) = self._chunks(entry)[0].read(inside, inside + 1)
+        pair: Pair = self._chunks(entry)[0].read(inside, inside + 1)[0]
         return pair
 
     def _find(self, place: int) -> tuple[ShardEntry, int]:

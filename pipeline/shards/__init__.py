@@ -1,5 +1,6 @@
 """The format on disk: pairs written whole, read fast, and proved to be what they say."""
 
+from pipeline.shards.cache import Cache
 from pipeline.shards.chunks import ChunkReader, Values
 from pipeline.shards.features import FeaturesShard, NewImage, open_features, write_features
 from pipeline.shards.format import (
@@ -46,6 +47,7 @@ __all__ = [
     "PROMPTS",
     "RECORDS",
     "THE_ORIGINAL",
+    "Cache",
     "ChunkReader",
     "FeaturesShard",
     "Form",

@@ -7,6 +7,8 @@ a chunk as zstd takes to decompress it.
 """
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import google_crc32c
@@ -25,6 +27,7 @@ MISSING = 2**64 - 1  # offset and length of a chunk that is not there and reads 
 WHAT_TO_DO = "delete its shard and run `dvc repro`"
 
 Values = npt.NDArray[np.uint8]
+Fetch = Callable[[], bytes]
 
 
 class ChunkWriter:
@@ -86,13 +89,21 @@ class ChunkReader:
         array: folder or URL of the array.
         count: of the chunks in it.
         shape: of every chunk.
+        through: asked for every range of bytes by its name, with what fetches it; None: all are fetched.
 
     Raises:
         Failure: it is not there, or not such a file.
     """
 
-    def __init__(self, array: Where, count: int, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        array: Where,
+        count: int,
+        shape: tuple[int, ...],
+        through: Callable[[str, Fetch], bytes] | None = None,
+    ) -> None:
         self._where, self._shape = child(array, _place_in_array(shape)), shape
+        self._through = through
         self._files, self._path = filesystem(self._where)
         self._codec = Zstd(level=LEVEL, checksum=CHECKSUM)
         index_bytes = 16 * count + CRC_BYTES
@@ -102,8 +113,8 @@ class ChunkReader:
             raise Failure(f"{self._where}: found no index of {count} chunks at its end; {WHAT_TO_DO}")
         self._places = np.frombuffer(index, "<u8").reshape(count, 2)  # offset and length of each
 
-    def read(self, first: int, stop: int) -> list[Values]:
-        """The chunks `first` to `stop` - 1, at least one, in one request.
+    def read(self, first: int, stop: int) -> Values:
+        """The chunks `first` to `stop` - 1, at least one, in one request; uint8 (stop - first, *shape).
 
         Raises:
             Failure: the file is gone, or bytes of it are not those that were written.
@@ -112,26 +123,29 @@ class ChunkReader:
         there = [(offset, length) for offset, length in places if offset != MISSING]
         begin, end = (there[0][0], sum(there[-1])) if there else (0, 0)
         data = memoryview(self._bytes(begin, end) if there else b"")
-        return [
-            np.zeros(self._shape, np.uint8)
-            if offset == MISSING
-            else self._decoded(number, data[offset - begin : offset - begin + length])
-            for number, (offset, length) in enumerate(places, start=first)
-        ]
+        values = np.empty((len(places), *self._shape), np.uint8)
+        for row, (offset, length) in enumerate(places):
+            if offset == MISSING:
+                values[row] = 0
+            else:
+                self._decode(first + row, data[offset - begin : offset - begin + length], values[row])
+        return values
 
     def _bytes(self, start: int, stop: int | None) -> bytes:
+        fetch = partial(self._fetch, start, stop)
+        return fetch() if self._through is None else self._through(f"{start}-{stop}", fetch)
+
+    def _fetch(self, start: int, stop: int | None) -> bytes:
         try:
             return bytes(self._files.cat_file(self._path, start=start, end=stop))
         except OSError as error:
             raise Failure(f"{self._where}: cannot be read ({error}); {WHAT_TO_DO}") from None
 
-    def _decoded(self, number: int, data: memoryview) -> Values:
-        values = np.empty(self._shape, np.uint8)
+    def _decode(self, number: int, data: memoryview, values: Values) -> None:
         try:
             self._codec.decode(data, out=values)
         except (RuntimeError, ValueError) as error:
             raise Failure(f"{self._where}: chunk {number} cannot be read ({error}); {WHAT_TO_DO}") from None
-        return values
 
 
 def _place_in_array(shape: tuple[int, ...]) -> str:

@@ -22,15 +22,15 @@ import zarr
 
 from configs.errors import Failure
 from pipeline.shards.format import (
-    CODEC,
     FEATURES,
     FEATURES_VERSION,
     RECORDS,
     ShardEntry,
     combined_digest,
     digest_of_records,
+    open_group,
 )
-from pipeline.shards.store import Where, child, zarr_store
+from pipeline.shards.store import Where, child
 from pipeline.shards.writer import digests_of_files, finish_group, write_column, write_whole
 
 LABELS = ("normal", "anomalous")
@@ -126,12 +126,7 @@ def open_features(where: Where, name: str) -> FeaturesShard:
         Failure: there is no shard of this format.
     """
     path = child(where, f"{name}.zarr")
-    try:
-        with zarr.config.set(CODEC if isinstance(where, Path) else {}):
-            group = zarr.open_group(zarr_store(path), mode="r")
-            arrays: dict[str, Any] = dict(group.arrays())
-    except (OSError, ValueError, KeyError) as error:
-        raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+    group, arrays = open_group(path)
     found, wanted = (group.attrs.get("format"), group.attrs.get("format_version")), (FEATURES, FEATURES_VERSION)
     if found != wanted:
         raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")

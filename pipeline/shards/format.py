@@ -24,9 +24,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ RECORDS = "records"
 FACTS = "facts"  # of a pair's record: what it says beside what the pair is made from (`pipeline/changes/facts.py`)
 # The Rust codec pipeline reads pairs about four times faster. One thread: the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
+# Zarr's settings are the process's: of two threads that open a shard, one would take back what the other set.
+_SETTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -166,17 +168,13 @@ def open_shard(where: Where, name: str) -> Shard:
         Failure: the folder is no shard of this format.
     """
     path = child(where, f"{name}.zarr")
-    # A plain HTTP server need not show folders.
-    if not exists(path) and not exists(child(path, ATTRIBUTES)):
-        raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})")
-    # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
-    codec = zarr.config.set(CODEC) if isinstance(where, Path) else nullcontext()
     try:
-        with codec:
-            group = zarr.open_group(zarr_store(path), mode="r")
-            arrays = dict(group.arrays())
-    except (OSError, ValueError, KeyError) as error:
-        raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+        group, arrays = open_group(path)
+    except Failure:
+        # A plain HTTP server need not show folders.
+        if exists(path) or exists(child(path, ATTRIBUTES)):
+            raise
+        raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})") from None
     if group.attrs.get("format") == FEATURES:
         raise BadRequest(f"{path}: features of images, not pairs; wanted a folder such as data/pairs")
     found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
@@ -185,6 +183,27 @@ def open_shard(where: Where, name: str) -> Shard:
         raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
     own = {name: arrays.pop(name) for name in ARRAYS}
     return Shard(name, **own, extra=arrays, attributes=dict(group.attrs))
+
+
+def open_group(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
+    """A Zarr group, of a folder or of a URL, and its arrays.
+
+    Raises:
+        Failure: there is none.
+    """
+    try:
+        if not isinstance(path, Path):
+            return _with_arrays(path)
+        # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
+        with _SETTING, zarr.config.set(CODEC):
+            return _with_arrays(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise Failure(f"{path}: not a Zarr group ({error}); delete it and run `dvc repro`") from None
+
+
+def _with_arrays(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
+    group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)  # or an older format is looked for, too
+    return group, dict(group.arrays())
 
 
 def read_attributes(path: Where) -> dict[str, Any]:

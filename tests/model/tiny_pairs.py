@@ -1,11 +1,13 @@
 """Tiny shards of pairs for the tests of training: a noisy background, and a bright square that only one side has."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.shards.format import NO_DONOR, PROMPT, write_manifest
+from pipeline.shards.format import NO_DONOR, PROMPT, read_manifest, shard_path, write_manifest
+from pipeline.shards.store import upload
 from pipeline.shards.writer import Form, NewPair, write_shard
 
 KINDS = ("unchanged", "inpaint", "paste", "local")
@@ -41,3 +43,12 @@ def write_square_shards(root: Path, side_px: int = 64) -> None:
         )
     ]
     write_manifest(root, entries)
+
+
+def in_store(root: Path, url: str) -> None:
+    """Move the shards of a folder to a URL; its manifest stays."""
+    manifest = read_manifest(root)
+    for entry in manifest.shards:
+        upload(shard_path(root, entry.name), f"{url}/{entry.fingerprint[:32]}.zarr", last="zarr.json")
+        shutil.rmtree(shard_path(root, entry.name))
+    write_manifest(root, manifest.shards, url)

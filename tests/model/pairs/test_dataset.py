@@ -1,15 +1,17 @@
 import pickle
 from dataclasses import replace
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 
 from configs.errors import BadRequest, Failure
 from model.pairs.dataset import PairDataset
-from pipeline.shards.format import ELSEWHERE, PROMPT, THE_ORIGINAL, write_manifest
+from pipeline.shards.cache import Cache
+from pipeline.shards.format import ELSEWHERE, PROMPT, THE_ORIGINAL, read_manifest, write_manifest
 from pipeline.shards.writer import write_shard
-from tests.model.tiny_pairs import form, square_pairs, write_square_shards
+from tests.model.tiny_pairs import form, in_store, square_pairs, write_square_shards
 
 
 def test_a_split_is_its_shards_one_after_another(tmp_path):
@@ -38,6 +40,26 @@ def test_a_prompt_of_a_pair_s_own_takes_the_place_of_the_original(tmp_path):
     for pairs in (batch["pair"], torch.stack([pair["pair"] for pair in dataset])):
         np.testing.assert_array_equal(pairs[:, 0], [plain.original, prompt])
         np.testing.assert_array_equal(pairs[:, 1], [plain.changed, plain.changed])
+
+
+def test_pairs_of_a_store_are_those_of_the_folder_and_what_is_kept_is_not_fetched_again(tmp_path):
+    write_square_shards(tmp_path / "pairs")
+    wanted = PairDataset(tmp_path / "pairs", "train").read_range(0, 5)
+    in_store(tmp_path / "pairs", "memory://of-the-folder")
+    digests = {shard.sha256 for shard in read_manifest(tmp_path / "pairs").shards}
+    cache = Cache(tmp_path / "blocks", 1_000_000, digests)
+
+    def read(cache):
+        return PairDataset(tmp_path / "pairs", "train", cache).read_range(0, 5)
+
+    for found in (read(None), read(cache)):
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(values, wanted[name]) for name, values in found.items())
+    fsspec.filesystem("memory").rm("/of-the-folder/shard_0000.zarr/pair/c", recursive=True)
+
+    assert torch.equal(read(cache)["pair"], wanted["pair"])
+    with pytest.raises(Failure, match="cannot be read"):
+        read(None)
 
 
 def test_iterating_ends_after_the_last_pair(tmp_path):

@@ -66,7 +66,9 @@ def params(clip, **recipe):
 
 def train(root, given, code="code", **recipe):
     features, clip = given
-    train_metacan(params(clip, **recipe), Places(features, root / "runs", root / "model", root / "curves"), code)
+    train_metacan(
+        params(clip, **recipe), Places(features, root / "blocks", root / "runs", root / "model", root / "curves"), code
+    )
     return read_torch(root / "model" / "last.ckpt")
 
 

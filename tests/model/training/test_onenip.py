@@ -50,6 +50,7 @@ TRAIN = {
     "precision": 32,
     "shuffle_pairs": 64,
     "loader_workers": 0,
+    "cache_gb": 0,
     "checkpoint_steps": 1,
     "keep_memory": False,
     "sheet_epochs": None,
@@ -88,7 +89,7 @@ def batch_of(pairs, count=5):
 
 
 def places(pairs, root):
-    return Places(pairs, root / "runs", root / "model", root / "curves")
+    return Places(pairs, root / "blocks", root / "runs", root / "model", root / "curves")
 
 
 def step(one, batch):

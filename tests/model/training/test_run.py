@@ -22,9 +22,11 @@ from model.training.metauas import MetaUASLearner, train_metauas
 from model.training.places import Places
 from model.training.run import count_steps
 from model.training.run_state import best_epoch
+from pipeline.linked import bytes_of
 from pipeline.shards.format import open_shard
+from pipeline.shards.store import file_sizes
 from tests.conftest import ROOT
-from tests.model.tiny_pairs import write_square_shards
+from tests.model.tiny_pairs import in_store, write_square_shards
 from tests.model.tiny_training import fixed_norms, params
 
 
@@ -41,7 +43,8 @@ def run(tmp_path):
 
 
 def places(root, name):
-    return Places(root / "pairs", root / name / "runs", root / name / "model", root / name / "curves")
+    blocks, runs, model, curves = (root / name / folder for folder in ("blocks", "runs", "model", "curves"))
+    return Places(root / "pairs", blocks, runs, model, curves)
 
 
 def newest(runs):
@@ -276,6 +279,20 @@ def test_two_devices_learn_what_one_does_from_the_same_batch(run, tmp_path, monk
 
 def test_loader_workers_do_not_change_the_result(run):
     assert same(weights(run("a", epochs=1)), weights(run("b", epochs=1, loader_workers=1)))
+
+
+def test_pairs_in_a_store_train_to_the_same_weights_and_are_kept_as_far_as_there_is_room(run, tmp_path):
+    here = run("here", loader_workers=1)
+    in_store(tmp_path / "pairs", "memory://training")
+    sizes = file_sizes("memory://training")
+    pixels = sum(size for name, size in sizes.items() if "/pair/c/" in name)
+
+    there, half = run("there", loader_workers=1), run("half", loader_workers=1, cache_gb=pixels / 2e9)
+
+    assert same(weights(here), weights(there))
+    assert same(weights(here), weights(half))
+    assert bytes_of(tmp_path / "there" / "blocks") > pixels
+    assert 0 < bytes_of(tmp_path / "half" / "blocks") <= pixels / 2
 
 
 def start_long(folder, **recipe):

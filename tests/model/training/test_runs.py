@@ -25,7 +25,7 @@ def run(tmp_path, capsys):
 
     def run(name="a", code="code", **recipe):
         folder = tmp_path / name
-        places = Places(tmp_path / "pairs", folder / "runs", folder / "model", folder / "curves")
+        places = Places(tmp_path / "pairs", folder / "blocks", folder / "runs", folder / "model", folder / "curves")
         for shown in (places.model, places.curves):  # as DVC does before a stage
             shutil.rmtree(shown, ignore_errors=True)
         capsys.readouterr()
