@@ -29,6 +29,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from configs.errors import BadRequest, run
 from model.pairs import PairDataset
 from model.training.feed import Batch, Feed
 from pipeline.progress import track
@@ -68,8 +69,11 @@ class ByZarr(PairDataset):
         name, row = self.place(first)
         rows = slice(row, row + end - first)
         shard = self._zarr(name)
+        pair = np.asarray(shard.pair[rows])
+        for place in np.flatnonzero(np.asarray(shard.prompt_is[rows])):
+            pair[place, 0] = shard.prompt(row + int(place))
         return {
-            "pair": torch.from_numpy(np.asarray(shard.pair[rows])),
+            "pair": torch.from_numpy(pair),
             "mask": torch.from_numpy(np.asarray(shard.mask[rows])),
             "index": torch.arange(first, end),
         }
@@ -102,9 +106,16 @@ def s3_server(latency_ms: float) -> Iterator[None]:
         server.wait()
 
 
+def bytes_of_pixels(shard: Path) -> int:
+    """Bytes of what training reads of a shard in blocks."""
+    return sum(size for name, size in file_sizes(shard).items() if name.split("/")[0] in ("pair", "mask", "prompt"))
+
+
 def put(pairs: Path, folder: Path) -> Path:
     """Put the shards of a local folder into the bucket; the folder of their manifest."""
     manifest = read_manifest(pairs)
+    if manifest.store is not None:
+        raise BadRequest(f"{pairs}: its shards lie in {manifest.store}; wanted a folder that holds its shards")
     url = f"s3://{BUCKET}/pairs"
 
     def put_one(entry: ShardEntry) -> None:
@@ -143,9 +154,9 @@ def main() -> None:
     try:
         with s3_server(args.latency_ms):
             store = put(args.pairs, folder / "store")
-            shards = read_manifest(store).shards
+            shards = [shard for shard in read_manifest(store).shards if shard.split == "train"]
             digests = {shard.sha256 for shard in shards}
-            size = sum(sum(file_sizes(shard_path(args.pairs, shard.name)).values()) for shard in shards)
+            size = sum(bytes_of_pixels(shard_path(args.pairs, shard.name)) for shard in shards)
             half, whole = (Cache(folder / name, room, digests) for name, room in (("half", size // 2), ("whole", size)))
             rows = {
                 "local disk, read ahead": (PairDataset(args.pairs, "train"), args.workers),
@@ -171,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,6 +8,8 @@ from configs.cluster import Cluster
 from configs.layouts import Layout
 from configs.section import Count, Params, Section
 
+Tasks = Literal["groups", "kinds", "categories"]
+
 BLOCKS = 12  # of ViT-B-16-plus-240
 
 
@@ -30,7 +32,8 @@ class Clip(Section):
 
     weights: str
     layout: Literal["pairs"] | Layout
-    tasks: Literal["groups", "kinds"]
+    tasks: Tasks
+    least_photographs: Count
     val_share: Annotated[float, Field(gt=0, lt=1)]
     blocks: Annotated[list[Count], Field(min_length=3, max_length=3)]
     towers: Towers | None
@@ -43,8 +46,10 @@ class Clip(Section):
         first, second, third = self.blocks
         if not first < second < third <= depth:
             raise ValueError(f"blocks are {self.blocks}; wanted three of 1 to {depth}, ascending")
-        if self.tasks == "kinds" and self.layout != "pairs":
-            raise ValueError(f"layout {self.layout} has categories and no kinds of change; set tasks to groups")
+        if self.tasks != "groups" and self.layout != "pairs":
+            raise ValueError(
+                f"layout {self.layout} has groups alone, and no {self.tasks} of changes; set tasks to groups"
+            )
         return self
 
 

@@ -22,6 +22,7 @@ from pipeline.linked import bytes_of, only_here
 from pipeline.shards import filesystem, manifests_of, unnamed_in_store
 
 WORK = Path(".work")
+BLOCKS = WORK / "blocks"
 CACHE = Path(".dvc/cache")
 ROOTS = (Path("data/inpainted"), Path("data/pairs"), Path("data/features"))
 
@@ -50,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             found += 1
             if args.delete:
                 files.rm(f"{path.rstrip('/')}/{name}", recursive=True)
+    if BLOCKS.is_dir():
+        size = bytes_of(BLOCKS)
+        print(f"{BLOCKS}: {size / 1e6:.1f} MB fetched from stores by training, kept; delete the folder to free them")
     done = "deleted" if args.delete else "can be deleted (--delete)"
     print(f"prune: {found} shards and trainings {done}; {freed / 1e6:.1f} MB on this disk")
     return 0

@@ -32,13 +32,15 @@ def main() -> None:
 
 def _extract(params: FeaturesParams, clip: Clip) -> None:
     # Torch takes longer to import than all that is done for the other systems.
-    from model.features import extract_shard, of_benchmark, of_pairs, plan_features
+    from model.features import extract_shard, of_benchmark, of_pairs, plan_features, without_small_tasks
     from model.layouts import labelled
     from pipeline.cluster import build_shards
 
     source = Path(params.features.source)
     if clip.layout == "pairs":
-        items = of_pairs(source, by_kind=clip.tasks == "kinds")
+        items, small = without_small_tasks(of_pairs(source, clip.tasks), clip.least_photographs)
+        for name, there in small.items():
+            print(f"features: task {name} is left out: to learn from and to validate on it has {there} photographs")
     else:
         items = of_benchmark(labelled(clip.layout, source), source, clip.val_share)
     task, jobs = plan_features(params, items, SHELF, PLANS)

@@ -17,7 +17,7 @@ import torch
 from configs.errors import BadRequest
 from model.app import main
 from model.metauas.network import MetaUAS
-from pipeline.shards.format import open_shard
+from pipeline.shards.opened import open_shard
 from tests.conftest import ROOT
 from tests.model.checkpoints import save_checkpoint
 from tests.model.lively import lively

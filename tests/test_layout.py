@@ -292,9 +292,10 @@ BEHIND = {
         pipeline/changes/paste pipeline/changes/perlin pipeline/changes/poisson pipeline/changes/removal
         pipeline/changes/repeat pipeline/changes/sources pipeline/changes/stain pipeline/changes/stroke
         pipeline/changes/surface pipeline/changes/synth pipeline/changes/texture pipeline/changes/texture_folder
-        pipeline/changes/variation pipeline/changes/visible pipeline/shards/chunks pipeline/shards/format
-        pipeline/shards/jobs pipeline/shards/writer pipeline/source/coco pipeline/source/images pipeline/source/index
-        pipeline/source/masks pipeline/source/rights pipeline/source/run_lengths
+        pipeline/changes/variation pipeline/changes/visible pipeline/shards/cache pipeline/shards/chunk_reader
+        pipeline/shards/chunks pipeline/shards/format pipeline/shards/jobs pipeline/shards/opened pipeline/shards/writer
+        pipeline/source/coco pipeline/source/images pipeline/source/index pipeline/source/masks pipeline/source/rights
+        pipeline/source/run_lengths
     """,
     "model.training.metauas": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
@@ -304,7 +305,8 @@ BEHIND = {
         model/torchvision_ops model/training/checkpoints model/training/devices model/training/feed model/training/held
         model/training/learner model/training/loop model/training/metauas model/training/pixel_ap model/training/places
         model/training/plan model/training/run model/training/run_state model/training/validate pipeline/__init__
-        pipeline/shards/cache pipeline/shards/chunks pipeline/shards/format pipeline/spread
+        pipeline/shards/chunk_reader pipeline/shards/chunks pipeline/shards/format pipeline/shards/opened
+        pipeline/spread
     """,
     "model.training.onenip": """
         model/__init__ model/encoders/backbone model/encoders/efficientnet_pytorch model/encoders/pip_weights
@@ -314,14 +316,14 @@ BEHIND = {
         model/scores/keys model/scores/metrics model/scores/totals model/torchvision_ops model/training/checkpoints
         model/training/devices model/training/feed model/training/held model/training/learner model/training/loop
         model/training/normals model/training/onenip model/training/pixel_ap model/training/places model/training/plan
-        model/training/run model/training/run_state pipeline/__init__ pipeline/shards/cache pipeline/shards/chunks
-        pipeline/shards/format pipeline/spread
+        model/training/run model/training/run_state pipeline/__init__ pipeline/shards/chunk_reader
+        pipeline/shards/chunks pipeline/shards/format pipeline/shards/opened pipeline/spread
     """,
     "model.features.extract": """
         model/__init__ model/encoders/clip model/encoders/weight_files model/features/extract model/features/items
         model/images model/metacan/images model/metacan/tokens model/torchvision_ops pipeline/__init__ pipeline/arrays
         pipeline/shards/chunks pipeline/shards/features pipeline/shards/format pipeline/shards/jobs
-        pipeline/shards/writer
+        pipeline/shards/opened pipeline/shards/writer
     """,
     "model.training.metacan": """
         model/__init__ model/encoders/clip model/encoders/weight_files model/features/episodes model/features/items
@@ -330,7 +332,7 @@ BEHIND = {
         model/metacan/tokens model/scores/blocks model/scores/keys model/scores/metrics model/scores/totals
         model/torchvision_ops model/training/checkpoints model/training/metacan model/training/places
         model/training/run_state pipeline/__init__ pipeline/arrays pipeline/shards/chunks pipeline/shards/features
-        pipeline/shards/format pipeline/shards/writer
+        pipeline/shards/format pipeline/shards/opened pipeline/shards/writer
     """,
 }
 LEFT_OUT = {

@@ -2,7 +2,7 @@
 
 from model.features.episodes import FeatureSet, check_tasks, draw_episode, draw_places
 from model.features.extract import extract_shard, plan_features
-from model.features.items import made_with, of_benchmark, of_pairs
+from model.features.items import made_with, of_benchmark, of_pairs, without_small_tasks
 
 __all__ = [
     "FeatureSet",
@@ -14,4 +14,5 @@ __all__ = [
     "of_benchmark",
     "of_pairs",
     "plan_features",
+    "without_small_tasks",
 ]

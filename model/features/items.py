@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from configs.errors import BadRequest
-from configs.features import Clip
+from configs.features import Clip, Tasks
 from model.encoders import sha256_of, sizes_of
 from pipeline.progress import track
-from pipeline.shards import THE_ORIGINAL, open_shard, read_manifest
+from pipeline.shards import FACTS, RECORDS, THE_ORIGINAL, Shard, open_shard, read_manifest
 
 EVERY_TASK = "every task"  # group of normal images that all tasks share
 ORIGINAL, CHANGED = range(2)
@@ -65,38 +65,73 @@ def of_benchmark(images: Iterable[tuple[str, Path, bool]], root: Path, val_share
     return found
 
 
-def of_pairs(root: Path, *, by_kind: bool) -> list[Item]:
+def of_pairs(root: Path, tasks: Tasks) -> list[Item]:
     """The items of our own pairs: originals are normal, what was changed is anomalous.
 
-    A task is a kind of change, and the originals are all tasks'; or it is a group of the pairs. A photograph that
-    stands in several pairs of a shard is normal once. What a prompt of its own shows is left out.
+    A task is a group of the pairs, and its normal images are those of the group; or a kind of change, or a category of
+    the objects that were removed or pasted, and then the originals are all tasks'. A change of objects of several known
+    categories, or of none, is in no task. A photograph that stands in several pairs of a shard is normal once. What a
+    prompt of its own shows is left out.
 
     Raises:
         BadRequest: there are no pairs, or there is no task.
         Failure: what is there is no folder of pairs.
     """
     manifest = read_manifest(root)
-    if not by_kind and set(manifest.groups) == {""}:
-        raise BadRequest(f"{root}: its pairs are of one group, of no name; set features.clip.tasks to kinds")
+    if tasks == "groups" and set(manifest.groups) == {""}:
+        raise BadRequest(
+            f"{root}: its pairs are of one group, of no name; set features.clip.tasks to kinds, or to categories"
+        )
     where = manifest.where(root)
     found: list[Item] = []
     for entry in manifest.shards:
         shard = open_shard(where, manifest.key(entry))
-        kind, group = np.asarray(shard.kind[:]), np.asarray(shard.group[:])
         image_ids, prompt_is = np.asarray(shard.image_id[:]), np.asarray(shard.prompt_is[:])
         seen: set[int] = set()
-        for row in range(entry.pairs):
-            own, photograph = shard.kinds[kind[row]], int(image_ids[row])
-            task = own if by_kind else shard.groups[group[row]]
+        both = zip(_tasks_of_pairs(shard, "kinds"), _tasks_of_pairs(shard, tasks), strict=True)
+        for row, (kind, task) in enumerate(both):
+            photograph = int(image_ids[row])
             if prompt_is[row] == THE_ORIGINAL and photograph not in seen:
                 seen.add(photograph)
-                shared = EVERY_TASK if by_kind else task
+                shared = str(task) if tasks == "groups" else EVERY_TASK
                 found.append(_of_pair(entry.split, shared, photograph, entry.name, row, ORIGINAL, entry.sha256))
-            if own != UNCHANGED:
+            if kind != UNCHANGED and task is not None:
                 found.append(_of_pair(entry.split, task, photograph, entry.name, row, CHANGED, entry.sha256))
     if not any(item.anomalous for item in found):
-        raise BadRequest(f"{root}: none of its pairs is changed; wanted some, so lower synth.unchanged_prob")
+        raise BadRequest(
+            f"{root}: none of its pairs is changed and of a task; wanted some, so lower synth.unchanged_prob, or set"
+            f" features.clip.tasks to another of groups, kinds and categories than {tasks}"
+        )
     return found
+
+
+def without_small_tasks(items: Sequence[Item], least: int) -> tuple[list[Item], dict[str, str]]:
+    """The items of tasks that can be learned from and validated, and normal images that all tasks share.
+
+    These have at least `least` anomalous photographs in train and one in val, and a normal one in both. Beside them the
+    other tasks, and what each has.
+
+    Raises:
+        BadRequest: no task is left.
+    """
+    photographs: dict[tuple[str, str, bool], set[int]] = defaultdict(set)
+    for item in items:
+        photographs[item.group, item.split, item.anomalous].add(item.image_id)
+    small = {}
+    tasks = sorted({item.group for item in items} - {EVERY_TASK})
+    for task in tasks:
+        bad, bad_held = (len(photographs[task, split, True]) for split in ("train", "val"))
+        good, good_held = (
+            len(photographs[task, split, False] | photographs[EVERY_TASK, split, False]) for split in ("train", "val")
+        )
+        if bad < least or not all((bad_held, good, good_held)):
+            small[task] = f"{bad} and {bad_held} changed, {good} and {good_held} normal"
+    if len(small) == len(tasks):
+        raise BadRequest(
+            f"features: none of {len(tasks)} tasks has features.clip.least_photographs = {least} changed photographs to"
+            f" learn from, one to validate on, and normal ones for both; the first has {small[tasks[0]]}"
+        )
+    return [item for item in items if item.group not in small], small
 
 
 def made_with(clip: Clip, sha256: str) -> dict[str, Any]:
@@ -107,6 +142,22 @@ def made_with(clip: Clip, sha256: str) -> dict[str, Any]:
 def tasks_of(items: Sequence[Item]) -> list[str]:
     """The names of the groups, in the order of their numbers."""
     return sorted({item.group for item in items})
+
+
+def _tasks_of_pairs(shard: Shard, tasks: Tasks) -> list[str | None]:
+    """The task of each pair of a shard; None where it has none."""
+    if tasks == "kinds":
+        return [shard.kinds[number] for number in np.asarray(shard.kind[:])]
+    if tasks == "groups":
+        return [shard.groups[number] for number in np.asarray(shard.group[:])]
+    if "names" not in shard.attributes:
+        raise BadRequest(
+            f"{shard.name}: it does not say which objects were changed; wanted a shard of data/pairs, or set"
+            " features.clip.tasks to kinds"
+        )
+    names = shard.attributes["names"]["categories"]
+    changed = [record[FACTS]["categories"] for record in shard.attributes[RECORDS]]
+    return [names.get(str(own[0]), str(own[0])) if len(own) == 1 else None for own in changed]
 
 
 def _of_pair(split: str, group: str, image_id: int, shard: str, row: int, side: int, content: str) -> Item:

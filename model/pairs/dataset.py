@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypedDict
 
 import numpy as np
@@ -49,7 +50,7 @@ class _Open:
 class PairDataset(Dataset[Pair]):
     """The pairs of a split, in the manifest's order.
 
-    Shards are opened when first read, so a dataset without a cache can be sent to loader workers.
+    Shards are opened when first read, so the dataset can be sent to loader workers, who read without its cache.
 
     Args:
         root: folder of the manifest.
@@ -78,6 +79,7 @@ class PairDataset(Dataset[Pair]):
         self._digests = {shard.name: shard.sha256 for shard in shards}
         self._cache = cache
         self._open: dict[str, _Open] = {}
+        self._opening: dict[str, Lock] = {}  # of threads that want the same shard one opens it
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -85,7 +87,7 @@ class PairDataset(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         name, row = self.place(index)
         shard = self._shard(name)
-        batch = self.read_range(index, index + 1)
+        batch = self._read(index, index + 1, keep=False)  # a pair by itself is not asked for again
         return Pair(
             pair=batch["pair"][0],
             mask=batch["mask"][0],
@@ -96,20 +98,25 @@ class PairDataset(Dataset[Pair]):
         )
 
     def read_range(self, first: int, end: int) -> dict[str, Tensor]:
-        """Read the pairs `first` to `end` - 1, all of one shard, as a batch: several times faster than one by one."""
+        """Read the pairs `first` to `end` - 1, all of one shard, as a batch: several times faster than one by one.
+
+        The cache keeps them for whoever asks for the same range again.
+        """
+        return self._read(first, end, keep=True)
+
+    def _read(self, first: int, end: int, *, keep: bool) -> dict[str, Tensor]:
         name, row = self.place(first)
         rows = slice(row, row + end - first)
         shard = self._shard(name)
         assert rows.stop <= len(shard.kind), f"pairs {first} to {end - 1} are not all in {name}"
         prompt_is = shard.prompt_is[rows]
-        pair = shard.pair.read(rows.start, rows.stop)
+        pair = shard.pair.read(rows.start, rows.stop, keep=keep)
         own = np.flatnonzero(prompt_is != THE_ORIGINAL)
         if len(own):
-            prompts = shard.prompt.read(row + own[0], row + own[-1] + 1)
-            pair[own, 0] = prompts[own - own[0]]
+            pair[own, 0] = shard.prompt.read(rows.start, rows.stop, keep=keep)[own]
         return {
             "pair": torch.from_numpy(pair),
-            "mask": torch.from_numpy(shard.mask.read(rows.start, rows.stop)),
+            "mask": torch.from_numpy(shard.mask.read(rows.start, rows.stop, keep=keep)),
             "kind": torch.from_numpy(shard.kind[rows].astype(np.int64)),
             "prompt_is": torch.from_numpy(prompt_is.astype(np.int64)),
             "image_id": torch.from_numpy(shard.image_id[rows]),
@@ -151,28 +158,26 @@ class PairDataset(Dataset[Pair]):
         return self.names[number], index - (self.ends[number - 1] if number else 0)
 
     def __getstate__(self) -> dict[str, object]:
-        # An open shard holds threads and locks of its process.
-        return self.__dict__ | {"_open": {}}
+        # An open shard holds threads and locks of its process, and a cache counts what its process keeps.
+        return self.__dict__ | {"_open": {}, "_opening": {}, "_cache": None}
 
     def _shard(self, name: str) -> _Open:
-        """A shard, opened; of threads that ask for it at once each opens it, which does no harm."""
-        if name not in self._open:
-            shard = open_shard(self.where, self._keys[name])
-            columns = _read_at_once(shard.prompt_is, shard.kind, shard.group, shard.image_id)
-            self._open[name] = _Open(
-                self._reader(name, "pair", shard.pair.shape),
-                self._reader(name, "mask", shard.mask.shape),
-                self._reader(name, PROMPT, shard.extra[PROMPT].shape),
-                *columns,
-            )
-        return self._open[name]
+        with self._opening.setdefault(name, Lock()):
+            if name not in self._open:
+                shard = open_shard(self.where, self._keys[name])
+                columns = _read_at_once(shard.prompt_is, shard.kind, shard.group, shard.image_id)
+                self._open[name] = _Open(
+                    self._reader(name, "pair", shard.pair.shape),
+                    self._reader(name, "mask", shard.mask.shape),
+                    self._reader(name, PROMPT, shard.extra[PROMPT].shape),
+                    *columns,
+                )
+            return self._open[name]
 
     def _reader(self, name: str, array: str, shape: tuple[int, ...]) -> ChunkReader:
         """What reads runs of pairs of a shard's array, through the cache where there is one."""
         place = child(child(self.where, f"{self._keys[name]}.zarr"), array)
-        cache, digest = self._cache, self._digests[name]
-        through = None if cache is None else lambda span, fetch: cache.read(digest, f"{array}-{span}", fetch)
-        return ChunkReader(place, shape[0], shape[1:], through)
+        return ChunkReader(place, shape[0], shape[1:], self._cache, f"{self._digests[name]}-{array}")
 
 
 def _read_at_once(*columns: zarr.Array[Any]) -> list[npt.NDArray[Any]]:

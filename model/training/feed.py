@@ -1,6 +1,6 @@
 """Batches of pairs in the order of a plan: blocks come from the shards into a bounded pool, read ahead by threads.
 
-Threads, not processes: Zarr's Rust codec decodes without Python's lock, and handing pixels from process to process
+Threads, not processes: zstd decodes without Python's lock, and handing pixels from process to process
 costs half as much again as reading them. Nor is there anything to start, or to be left behind by a killed run.
 """
 

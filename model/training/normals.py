@@ -66,7 +66,7 @@ class Normals:
     def images(self, places: Sequence[int]) -> Tensor:
         """Images float32 (B, 3, H, W) in [0, 1], on the CPU."""
         pairs = [int(self.first_pairs[place]) for place in places]
-        pixels = torch.stack([self.dataset.read_range(pair, pair + 1)["pair"][0, 0] for pair in pairs])
+        pixels = torch.stack([self.dataset[pair]["pair"][0] for pair in pairs])
         return as_images(pixels)
 
     def features(self, places: Sequence[int], device: torch.device) -> Tensor:

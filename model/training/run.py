@@ -35,6 +35,7 @@ NOT_OF_THE_RESULT = (
     "model.training.runs",
     "model.training.score_sheet",
     "model.training.sheets",
+    "pipeline.shards.cache",
 )
 
 
@@ -53,7 +54,7 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
     recipe = params.train
     if recipe.keep_memory:
         keep_freed_memory()
-    training, validation = open_pairs(places, recipe.cache_gb)
+    training, validation = open_pairs(places, recipe.cache_gb, devices)
     feed = Feed(
         training,
         recipe.batch_size,
@@ -88,12 +89,18 @@ def run_on(params: ParamsT, places: Places, code: str, make_learner: MakeLearner
     loop.learn()
 
 
-def open_pairs(places: Places, cache_gb: float) -> tuple[PairDataset, PairDataset]:
-    """The pairs to learn from and those to validate on; of a store, so many gigabytes are kept once they were read."""
+def open_pairs(places: Places, cache_gb: float, devices: Devices) -> tuple[PairDataset, PairDataset]:
+    """The pairs to learn from and those to validate on; of a store, so many gigabytes are kept once they were read.
+
+    Raises:
+        BadRequest: there are no pairs.
+        Failure: a split is empty, or the folder of what is kept cannot be used.
+    """
     manifest = read_manifest(places.shards)
     cache = None
-    if manifest.store is not None:
-        cache = Cache(places.blocks, int(cache_gb * 1e9), {shard.sha256 for shard in manifest.shards})
+    if manifest.store is not None and cache_gb:
+        digests = {shard.sha256 for shard in manifest.shards}
+        cache = Cache(places.blocks, int(cache_gb * 1e9), digests, devices.count, devices.rank)
     return PairDataset(places.shards, "train", cache), PairDataset(places.shards, "val", cache)
 
 

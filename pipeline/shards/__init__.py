@@ -1,7 +1,7 @@
 """The format on disk: pairs written whole, read fast, and proved to be what they say."""
 
 from pipeline.shards.cache import Cache
-from pipeline.shards.chunks import ChunkReader, Values
+from pipeline.shards.chunk_reader import ChunkReader, Values
 from pipeline.shards.features import FeaturesShard, NewImage, open_features, write_features
 from pipeline.shards.format import (
     ALIGNED,
@@ -16,11 +16,9 @@ from pipeline.shards.format import (
     RECORDS,
     THE_ORIGINAL,
     Manifest,
-    Shard,
     ShardEntry,
     entry_of,
     is_intact,
-    open_shard,
     read_attributes,
     read_manifest,
     shard_path,
@@ -28,6 +26,7 @@ from pipeline.shards.format import (
     write_manifest,
 )
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
+from pipeline.shards.opened import Shard, open_shard
 from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
 from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, flush, names

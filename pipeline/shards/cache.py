@@ -1,74 +1,113 @@
 """What was read of a store's shards, kept on this machine up to a size, so that the next epoch need not fetch it again.
 
-    .work/blocks/<sha256 of the shard>-<array>-<first byte>-<end>   the bytes, and their CRC32C
+    .work/blocks/<sha256 of the shard>-<array>-<first byte>-<end>
 
 Every epoch reads all of a data set in another order. Of one twice as large as the cache, 15 % would be found if what
 was read longest ago made room for what comes now, as caches have it. Here what is there stays, as long as its data set
 is read, and half is found.
+
+Who reads proves what is kept, by the checksums that lie in it: a file that was cut short is fetched again.
 """
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-import google_crc32c
-
 from configs.errors import Failure
 
-CRC_BYTES = 4
+OURS = re.compile(r"([0-9a-f]{64})-.+")  # other files of the folder are let alone
+
+
+@dataclass(frozen=True)
+class _Kept:
+    name: str
+    shard: str  # its digest
+    size: int
+    written: float  # when
 
 
 class Cache:
-    """Byte ranges of shards in a local folder; threads and processes may share one.
+    """Byte ranges of shards in a local folder; threads may share one.
 
     Args:
         folder: where they are kept; made if it is not there.
-        limit: its size in bytes. Processes that begin together may each add what was missing to it.
+        limit: their size in bytes, of all processes that share the folder. One below what is there keeps nothing new.
         shards: digests of the shards that are read now. What is kept of others makes room for them, oldest first.
+        processes: how many share the folder, and have begun together.
+        number: which of them this is.
+
+    Raises:
+        Failure: the folder cannot be made or listed.
     """
 
-    def __init__(self, folder: Path, limit: int, shards: Collection[str]) -> None:
+    def __init__(self, folder: Path, limit: int, shards: Collection[str], processes: int = 1, number: int = 0) -> None:
         self.folder = folder
-        self._limit = limit
-        folder.mkdir(parents=True, exist_ok=True)
-        there = [(file.stat().st_mtime, file.stat().st_size, file) for file in folder.iterdir()]
-        self._held = sum(size for _, size, _ in there)
-        self._others = sorted((found for found in there if found[2].name.split("-")[0] not in shards), reverse=True)
         self._lock = Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            there = _kept_in(folder)
+        except OSError as error:
+            raise self._failure(error) from None
+        others = [found for found in there if found.shard not in shards]
+        self._sizes = {found.name: found.size for found in there if found.shard in shards}
+        self._others = others[number::processes]  # of which this process may make room
+        self._room = (limit - sum(found.size for found in there)) // processes
 
-    def read(self, shard: str, name: str, fetch: Callable[[], bytes]) -> bytes:
-        """Bytes of a shard: those kept under `name`, or what `fetch` reads.
+    def get(self, name: str) -> bytes | None:
+        """What is kept under a name; None: nothing.
 
         Raises:
-            Failure: they cannot be kept.
+            Failure: it cannot be read.
         """
-        place = self.folder / f"{shard}-{name}"
-        kept = b""
-        with suppress(FileNotFoundError):
-            kept = place.read_bytes()
-        data, crc = kept[:-CRC_BYTES], kept[-CRC_BYTES:]
-        if crc and _crc(data) == crc:
-            return data
-        data = fetch()
-        if self._makes_room(len(data) + CRC_BYTES):
-            try:
-                place.write_bytes(data + _crc(data))  # cut short, or half written by another process, it is not read
-            except OSError as error:
-                raise Failure(f"{place}: cannot be written ({error}); make room, or lower train.cache_gb") from None
-        return data
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failure(error) from None
 
-    def _makes_room(self, size: int) -> bool:
-        """Count a file of `size` bytes in, if there is or can be made room for it."""
+    def put(self, name: str, data: bytes) -> None:
+        """Keep bytes under a name, `<digest of the shard>-..`, in place of what is there, if there is room.
+
+        Raises:
+            Failure: they cannot be written, or no room can be made.
+        """
+        try:
+            if self._makes_room(name, len(data)):
+                self.folder.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
+                (self.folder / name).write_bytes(data)
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _makes_room(self, name: str, size: int) -> bool:
+        """Count a file in, if there is or can be made room for it."""
         with self._lock:
-            while self._others and self._held + size > self._limit:
-                _, freed, other = self._others.pop()
-                other.unlink(missing_ok=True)
-                self._held -= freed
-            fits = self._held + size <= self._limit
-            self._held += size if fits else 0
-            return fits
+            missing = size - self._sizes.get(name, 0) - self._room
+            if missing > sum(other.size for other in self._others):
+                return False
+            while missing > 0:
+                other = self._others.pop(0)
+                (self.folder / other.name).unlink(missing_ok=True)
+                self._room += other.size
+                missing -= other.size
+            self._room -= size - self._sizes.get(name, 0)
+            self._sizes[name] = size
+            return True
+
+    def _failure(self, error: OSError) -> Failure:
+        return Failure(f"{self.folder}: cannot be used ({error}); make room there, or set train.cache_gb to 0")
 
 
-def _crc(data: bytes) -> bytes:
-    return int(google_crc32c.value(data)).to_bytes(CRC_BYTES, "little")
+def _kept_in(folder: Path) -> list[_Kept]:
+    """The files of a folder that a cache wrote, the oldest first."""
+    found = []
+    for file in folder.iterdir():
+        ours = OURS.fullmatch(file.name)
+        if ours:
+            with suppress(FileNotFoundError):  # another process has just made room
+                stat = file.stat()
+                found.append(_Kept(file.name, ours[1], stat.st_size, stat.st_mtime))
+    return sorted(found, key=lambda kept: (kept.written, kept.name))

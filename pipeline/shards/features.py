@@ -28,8 +28,8 @@ from pipeline.shards.format import (
     ShardEntry,
     combined_digest,
     digest_of_records,
-    open_group,
 )
+from pipeline.shards.opened import open_group
 from pipeline.shards.store import Where, child
 from pipeline.shards.writer import digests_of_files, finish_group, write_column, write_whole
 

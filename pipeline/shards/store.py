@@ -53,6 +53,16 @@ def child(where: Where, name: str) -> Where:
     return where / name if isinstance(where, Path) else f"{where.rstrip('/')}/{name}"
 
 
+def what_to_do(where: Where) -> str:
+    """About something of a shard in a place that cannot be read."""
+    if isinstance(where, Path):
+        return "delete the shard and run `dvc repro`"
+    return (
+        "check the network and the keys, and run the same command again; what the store has lost or damaged is made"
+        " again by `dvc repro --force --single-item` of its stage"
+    )
+
+
 def exists(where: Where) -> bool:
     """Whether there is anything at a place."""
     files, path = filesystem(where)

@@ -13,13 +13,12 @@ from configs.errors import Failure
 from pipeline.shards.format import (
     RECORDS,
     Manifest,
-    Shard,
     ShardEntry,
     combined_digest,
     content_digests,
-    open_shard,
     shard_names,
 )
+from pipeline.shards.opened import Shard, open_shard
 from pipeline.shards.provenance import code_digest, fingerprint
 from pipeline.shards.store import Where, child, exists
 from pipeline.spread import spread

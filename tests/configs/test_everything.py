@@ -87,7 +87,7 @@ def test_what_metacan_cannot_do_is_one_line(tmp_path, section, changes, said):
     [
         ({"blocks": [12, 7, 1]}, r"blocks are \[12, 7, 1\]; wanted three of 1 to 12, ascending"),
         ({"blocks": [1, 7, 13]}, "wanted three of 1 to 12"),
-        ({"tasks": "kinds"}, "layout mvtec has categories and no kinds of change; set tasks to groups"),
+        ({"tasks": "kinds"}, "layout mvtec has groups alone, and no kinds of changes; set tasks to groups"),
     ],
 )
 def test_features_that_cannot_be_are_refused_before_they_are_made(tmp_path, changes, said):

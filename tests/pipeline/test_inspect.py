@@ -8,7 +8,8 @@ import pytest
 from configs.errors import BadRequest, Failure
 from pipeline.inspect import describe, main
 from pipeline.shards import NewImage, write_features
-from pipeline.shards.format import open_shard, shard_path
+from pipeline.shards.format import shard_path
+from pipeline.shards.opened import open_shard
 from pipeline.shards.writer import Form, NewPair, write_shard
 
 FORM = Form((8, 8), ("unchanged", "inpaint"), ("all",))

@@ -33,6 +33,7 @@ def params(clip, source, **changes):
         "weights": str(clip),
         "layout": "mvtec",
         "tasks": "groups",
+        "least_photographs": 1,
         "val_share": 0.25,
         "blocks": BLOCKS,
         "towers": asdict(SMALL),
@@ -132,7 +133,7 @@ def test_another_image_changes_no_shard_but_its_own(made, clip):
 
 def test_pairs_give_both_their_sides(tmp_path, clip):
     write_square_shards(tmp_path / "pairs")
-    items = of_pairs(tmp_path / "pairs", by_kind=True)
+    items = of_pairs(tmp_path / "pairs", "kinds")
     wanted = params(clip, tmp_path / "pairs", layout="pairs", tasks="kinds", images_per_shard=64)
     task, jobs = plan_features(wanted, items, tmp_path / "shelf", tmp_path / "plans")
     entries = [extract_shard(job, task) for job in jobs]

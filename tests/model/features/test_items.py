@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import BadRequest
-from model.features.items import EVERY_TASK, of_benchmark, of_pairs, tasks_of
+from model.features.items import EVERY_TASK, Item, of_benchmark, of_pairs, tasks_of, without_small_tasks
 from model.layouts import labelled
+from pipeline.shards.format import FACTS, write_manifest
+from pipeline.shards.writer import write_shard
 from tests.model.tiny_benchmark import make_category
-from tests.model.tiny_pairs import GROUPS, write_square_shards
+from tests.model.tiny_pairs import GROUPS, form, square_pairs, write_square_shards
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_a_share_that_leaves_nothing_on_one_side_is_refused(folder, share, what)
 
 def test_of_pairs_originals_are_normal_once_and_what_was_changed_is_anomalous(tmp_path):
     write_square_shards(tmp_path)
-    items = of_pairs(tmp_path, by_kind=False)
+    items = of_pairs(tmp_path, "groups")
     assert len(items) == 2 * 11
     assert {item.group for item in items} == set(GROUPS)
     changed = [item for item in items if item.anomalous]
@@ -68,13 +70,70 @@ def test_pairs_of_one_group_without_a_name_are_no_tasks(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.model.tiny_pairs.GROUPS", ("", ""))
     write_square_shards(tmp_path)
     with pytest.raises(BadRequest, match=r"its pairs are of one group, of no name; set features.clip.tasks to kinds"):
-        of_pairs(tmp_path, by_kind=False)
+        of_pairs(tmp_path, "groups")
 
 
 def test_where_tasks_are_kinds_of_change_the_originals_are_every_task_s(tmp_path):
     write_square_shards(tmp_path)
-    items = of_pairs(tmp_path, by_kind=True)
+    items = of_pairs(tmp_path, "kinds")
     assert {item.group for item in items if item.anomalous} == {"inpaint", "paste", "local"}
     assert {item.group for item in items if not item.anomalous} == {EVERY_TASK}
-    by_group = of_pairs(tmp_path, by_kind=False)
+    by_group = of_pairs(tmp_path, "groups")
     assert [replace(item, group="") for item in items] == [replace(item, group="") for item in by_group]
+
+
+def test_where_tasks_are_categories_a_change_of_objects_of_one_category_is_of_it_alone(tmp_path):
+    changed = [("dog",), ("dog", "cat"), (), ("cat",), ("cat",)]
+    numbers = {"dog": 18, "cat": 17}
+    pairs = [
+        replace(pair, record={FACTS: {"categories": [numbers[name] for name in names]}})
+        for pair, names in zip(square_pairs(5, 64, seed=1), changed, strict=True)
+    ]
+    said = {"split": "train", "fingerprint": "f", "names": {"categories": {"18": "dog", "17": "cat"}}}
+    write_manifest(tmp_path, [write_shard(tmp_path, "shard_0000", form(64), pairs, said, {})])
+
+    items = of_pairs(tmp_path, "categories")
+
+    assert [(item.group, item.place[1]) for item in items if item.anomalous] == [("dog", 0), ("cat", 3), ("cat", 4)]
+    assert [item.group for item in items if not item.anomalous] == [EVERY_TASK] * 5
+
+
+def test_a_shard_that_does_not_say_what_was_changed_has_no_categories(tmp_path):
+    write_square_shards(tmp_path)
+    with pytest.raises(BadRequest, match=r"shard_0000: it does not say which objects were changed; wanted a shard of"):
+        of_pairs(tmp_path, "categories")
+
+
+def test_changes_of_no_category_are_told_from_pairs_without_change(tmp_path):
+    pairs = [replace(pair, record={FACTS: {"categories": []}}) for pair in square_pairs(2, 64, seed=1)]
+    said = {"split": "train", "fingerprint": "f", "names": {"categories": {}}}
+    write_manifest(tmp_path, [write_shard(tmp_path, "shard_0000", form(64), pairs, said, {})])
+    with pytest.raises(BadRequest, match=r"none of its pairs is changed and of a task; .* than categories"):
+        of_pairs(tmp_path, "categories")
+
+
+def item(group, split, anomalous, image_id):
+    return Item(split, group, anomalous, image_id, f"{group}{image_id}", ("shard_0000", image_id, 0), "digest")
+
+
+def test_tasks_of_too_few_photographs_are_left_out_and_what_they_have_is_said():
+    normal = [item(EVERY_TASK, split, False, 0) for split in ("train", "val")]
+    large = [item("large", "train", True, image_id) for image_id in (1, 1, 2)] + [item("large", "val", True, 9)]
+    twice = [item("twice", "train", True, 1)] * 2 + [item("twice", "val", True, 9)]  # two images of one photograph
+    not_held = [item("not held", "train", True, image_id) for image_id in (1, 2, 3)]
+    items = [*normal, *large, *twice, *not_held]
+
+    kept, small = without_small_tasks(items, 2)
+
+    assert kept == [*normal, *large]
+    assert small == {
+        "not held": "3 and 0 changed, 1 and 1 normal",
+        "twice": "1 and 1 changed, 1 and 1 normal",
+    }
+    assert without_small_tasks(items, 1)[0] == [*normal, *large, *twice]
+    with pytest.raises(
+        BadRequest, match=r"none of 3 tasks has features\.clip\.least_photographs = 9 .* the first has 2"
+    ):
+        without_small_tasks(items, 9)
+    with pytest.raises(BadRequest, match="the first has 2 and 1 changed, 1 and 0 normal"):
+        without_small_tasks([*normal[:1], *large], 1)

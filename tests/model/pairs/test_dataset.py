@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from dataclasses import replace
 
 import fsspec
@@ -9,7 +10,7 @@ import torch
 from configs.errors import BadRequest, Failure
 from model.pairs.dataset import PairDataset
 from pipeline.shards.cache import Cache
-from pipeline.shards.format import ELSEWHERE, PROMPT, THE_ORIGINAL, read_manifest, write_manifest
+from pipeline.shards.format import ALIGNED, ELSEWHERE, PROMPT, THE_ORIGINAL, read_manifest, write_manifest
 from pipeline.shards.writer import write_shard
 from tests.model.tiny_pairs import form, in_store, square_pairs, write_square_shards
 
@@ -32,14 +33,19 @@ def test_a_prompt_of_a_pair_s_own_takes_the_place_of_the_original(tmp_path):
     (plain,) = square_pairs(1, 64, seed=1)
     prompt = np.full_like(plain.original, 7)
     own = replace(plain, prompt_is=ELSEWHERE, more={PROMPT: prompt})
-    entry = write_shard(tmp_path, "shard_0000", form(64), [plain, own], {"split": "train", "fingerprint": "f"}, {})
-    write_manifest(tmp_path, [entry])
-    dataset = PairDataset(tmp_path, "train")
-    batch = dataset.read_range(0, 2)
-    assert batch["prompt_is"].tolist() == [THE_ORIGINAL, ELSEWHERE] == [pair["prompt_is"] for pair in dataset]
-    for pairs in (batch["pair"], torch.stack([pair["pair"] for pair in dataset])):
-        np.testing.assert_array_equal(pairs[:, 0], [plain.original, prompt])
-        np.testing.assert_array_equal(pairs[:, 1], [plain.changed, plain.changed])
+    other = replace(plain, prompt_is=ALIGNED, more={PROMPT: prompt + 1})
+    pairs, said = [plain, own, plain, other], {"split": "train", "fingerprint": "f"}
+    write_manifest(tmp_path / "here", [write_shard(tmp_path / "here", "shard_0000", form(64), pairs, said, {})])
+    shutil.copytree(tmp_path / "here", tmp_path / "away")
+    in_store(tmp_path / "away", "memory://with-prompts")
+    cache = Cache(tmp_path / "blocks", 1_000_000, {read_manifest(tmp_path / "here").shards[0].sha256})
+    for dataset in (PairDataset(tmp_path / "here", "train"), *[PairDataset(tmp_path / "away", "train", cache)] * 2):
+        batch = dataset.read_range(0, 4)
+        wanted = [THE_ORIGINAL, ELSEWHERE, THE_ORIGINAL, ALIGNED]
+        assert batch["prompt_is"].tolist() == wanted == [pair["prompt_is"] for pair in dataset]
+        for found in (batch["pair"], torch.stack([pair["pair"] for pair in dataset])):
+            np.testing.assert_array_equal(found[:, 0], [plain.original, prompt, plain.original, prompt + 1])
+            np.testing.assert_array_equal(found[:, 1], [plain.changed] * 4)
 
 
 def test_pairs_of_a_store_are_those_of_the_folder_and_what_is_kept_is_not_fetched_again(tmp_path):
@@ -58,6 +64,9 @@ def test_pairs_of_a_store_are_those_of_the_folder_and_what_is_kept_is_not_fetche
     fsspec.filesystem("memory").rm("/of-the-folder/shard_0000.zarr/pair/c", recursive=True)
 
     assert torch.equal(read(cache)["pair"], wanted["pair"])
+    sent = pickle.loads(pickle.dumps(PairDataset(tmp_path / "pairs", "train", cache)))  # our own bytes
+    with pytest.raises(Failure, match="cannot be read"):
+        sent.read_range(0, 5)
     with pytest.raises(Failure, match="cannot be read"):
         read(None)
 

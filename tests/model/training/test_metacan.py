@@ -53,6 +53,7 @@ def params(clip, **recipe):
         "weights": str(clip),
         "layout": "mvtec",
         "tasks": "groups",
+        "least_photographs": 1,
         "val_share": 0.25,
         "blocks": [1, 2, 4],
         "towers": asdict(SMALL),

@@ -23,7 +23,7 @@ from model.training.places import Places
 from model.training.run import count_steps
 from model.training.run_state import best_epoch
 from pipeline.linked import bytes_of
-from pipeline.shards.format import open_shard
+from pipeline.shards.opened import open_shard
 from pipeline.shards.store import file_sizes
 from tests.conftest import ROOT
 from tests.model.tiny_pairs import in_store, write_square_shards

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from configs.errors import BadRequest, Failure
 from pipeline.changes.fillers import Weights, find_weights, make_filler
-from pipeline.shards.format import open_shard
+from pipeline.shards.opened import open_shard
 from tests.pipeline import tiny
 from tests.pipeline.conftest import make_source
 

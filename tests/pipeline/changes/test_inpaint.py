@@ -17,7 +17,8 @@ from pipeline.changes.inpaint import (
     plan_inpainted,
 )
 from pipeline.changes.removal import INPAINT, OBJECTS, remove
-from pipeline.shards.format import open_shard, shard_names
+from pipeline.shards.format import shard_names
+from pipeline.shards.opened import open_shard
 from pipeline.source.index import Index, InstanceRow
 from pipeline.source.run_lengths import bounding_box, decode_mask, union
 from tests.pipeline import tiny

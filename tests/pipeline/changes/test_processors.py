@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from configs.synth import Ground as GroundConfig
 from pipeline.changes.ground import draw_ground, show_ground
-from pipeline.shards.format import open_shard, shard_names
+from pipeline.shards.format import shard_names
+from pipeline.shards.opened import open_shard
 from tests.pipeline.conftest import make_source
 
 made = make_source(Path(sys.argv[1]), size_px=96, synth__pairs_per_image=24, inpaint__variants_per_image=3,

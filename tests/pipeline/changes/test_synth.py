@@ -34,9 +34,9 @@ from pipeline.shards.format import (
     NO_DONOR,
     PROMPT,
     THE_ORIGINAL,
-    open_shard,
     shard_names,
 )
+from pipeline.shards.opened import open_shard
 from pipeline.source.index import Index
 from tests.pipeline import tiny
 from tests.pipeline.conftest import make_source

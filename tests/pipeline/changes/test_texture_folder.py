@@ -10,7 +10,8 @@ from pipeline.changes.change import from_record, make_pair
 from pipeline.changes.sources import Sources
 from pipeline.changes.synth import _sources
 from pipeline.changes.texture_folder import TextureFolder
-from pipeline.shards.format import open_shard, shard_names
+from pipeline.shards.format import shard_names
+from pipeline.shards.opened import open_shard
 
 
 @pytest.fixture

@@ -1,25 +1,20 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import Failure
-from pipeline.shards.cache import CRC_BYTES, Cache
+from pipeline.shards.cache import Cache
+from pipeline.shards.chunk_reader import ChunkReader
+from pipeline.shards.chunks import ChunkWriter
 
 SHARD, OTHER = "a" * 64, "b" * 64
-
-
-class Store:
-    """What is to be fetched, and how often it was."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data, self.fetched = data, 0
-
-    def __call__(self) -> bytes:
-        self.fetched += 1
-        return self.data
+SHAPE = (4, 4)
 
 
 def content(number: int) -> bytes:
@@ -30,58 +25,119 @@ def held(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
 @settings(max_examples=50)
-@given(st.lists(st.integers(0, 9), max_size=40), st.integers(0, 500))
-def test_what_is_read_is_what_the_store_holds_and_the_folder_is_never_larger_than_said(tmp_path_factory, asked, limit):
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=60), st.integers(0, 500))
+def test_what_is_found_is_what_was_put_and_processes_together_stay_below_the_limit(tmp_path_factory, puts, limit):
     folder = tmp_path_factory.mktemp("cache") / "blocks"
-    cache = Cache(folder, limit, {SHARD})
-    for number in asked:
-        assert cache.read(SHARD, f"{number}", lambda number=number: content(number)) == content(number)
+    caches = [Cache(folder, limit, {SHARD}, 3, number) for number in range(3)]
+    for process, number in puts:
+        caches[process].put(f"{SHARD}-{process}-{number}", content(number))
+        assert caches[process].get(f"{SHARD}-{process}-{number}") in (None, content(number))
         assert held(folder) <= limit
-    again = Cache(folder, limit, {SHARD})  # the next run finds it
-    kept = {file.name for file in folder.iterdir()}
-    for number in set(asked):
-        store = Store(content(number))
-        assert again.read(SHARD, f"{number}", store) == content(number)
-        assert store.fetched == (0 if f"{SHARD}-{number}" in kept else 1)
+    later = Cache(folder, limit, {SHARD})
+    found = {name: later.get(name) for name in names(folder)}
+    assert all(data == content(int(name[-1])) for name, data in found.items())
+    assert held(folder) == sum(len(data) for data in found.values())
 
 
-def test_what_is_there_stays_and_what_finds_no_room_is_fetched_again(tmp_path):
-    cache = Cache(tmp_path, 2 * (4 + CRC_BYTES), {SHARD})
-    stores = {name: Store(name.encode() * 4) for name in "abc"}
-    for _ in range(3):
-        for name, store in stores.items():
-            assert cache.read(SHARD, name, store) == store.data
-    assert {name: store.fetched for name, store in stores.items()} == {"a": 1, "b": 1, "c": 3}
+def test_what_is_there_stays_and_nothing_new_is_kept_when_there_is_no_room(tmp_path):
+    cache = Cache(tmp_path, 9, {SHARD})
+    for name in "abca":
+        cache.put(f"{SHARD}-{name}", b"1234")
+    assert names(tmp_path) == {f"{SHARD}-a", f"{SHARD}-b"}
+    assert cache.get(f"{SHARD}-c") is None
 
 
-def test_what_is_kept_of_other_data_sets_makes_room_the_oldest_first(tmp_path):
+def test_what_is_kept_of_other_data_sets_makes_room_the_oldest_first_and_no_other_file_does(tmp_path):
     before = Cache(tmp_path, 100, {OTHER})
     for name, written in [("young", 2), ("old", 1)]:
-        before.read(OTHER, name, lambda: b"1234")
+        before.put(f"{OTHER}-{name}", b"1234")
         os.utime(tmp_path / f"{OTHER}-{name}", (written, written))
+    (tmp_path / "thesis.tex").write_text("mine")
+    (tmp_path / "lost+found").mkdir()
 
-    Cache(tmp_path, 3 * (4 + CRC_BYTES), {SHARD}).read(SHARD, "a", lambda: b"1234")
-    assert len(list(tmp_path.iterdir())) == 3
-    Cache(tmp_path, 3 * (4 + CRC_BYTES), {SHARD}).read(SHARD, "b", lambda: b"1234")
+    cache = Cache(tmp_path, 12, {SHARD})
+    cache.put(f"{SHARD}-large", b"1" * 13)
+    cache.put(f"{SHARD}-a", b"1234")
+    assert len(names(tmp_path)) == 3 + 2
+    cache.put(f"{SHARD}-b", b"1234")
 
-    assert {file.name for file in tmp_path.iterdir()} == {f"{OTHER}-young", f"{SHARD}-a", f"{SHARD}-b"}
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"x" + data[1:], lambda _: b""])
-def test_a_kept_file_that_is_not_what_was_written_is_fetched_again(tmp_path, damage):
-    cache, store = Cache(tmp_path, 1000, {SHARD}), Store(b"some pixels")
-    cache.read(SHARD, "a", store)
-    file = tmp_path / f"{SHARD}-a"
-    file.write_bytes(damage(file.read_bytes()))
-
-    assert cache.read(SHARD, "a", store) == b"some pixels"
-    assert cache.read(SHARD, "a", store) == b"some pixels"
-    assert store.fetched == 2
+    assert names(tmp_path) == {f"{OTHER}-young", f"{SHARD}-a", f"{SHARD}-b", "thesis.tex", "lost+found"}
 
 
-def test_what_cannot_be_written_is_one_line(tmp_path):
-    cache = Cache(tmp_path / "blocks", 1000, {SHARD})
-    (tmp_path / "blocks").rmdir()
-    with pytest.raises(Failure, match=r"cannot be written .*; make room, or lower train\.cache_gb"):
-        cache.read(SHARD, "a", lambda: b"some pixels")
+def test_a_deleted_folder_is_made_again_and_one_that_cannot_be_is_one_line(tmp_path):
+    folder = tmp_path / "blocks"
+    cache = Cache(folder, 1000, {SHARD})
+    folder.rmdir()
+    assert cache.get(f"{SHARD}-a") is None
+    cache.put(f"{SHARD}-a", b"1234")
+    assert cache.get(f"{SHARD}-a") == b"1234"
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "link"):
+        with pytest.raises(Failure, match=r"cannot be used .*; make room there, or set train\.cache_gb to 0"):
+            Cache(tmp_path / name, 1000, {SHARD})
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Four chunks in a store, the file they lie in, and what was written."""
+    values = np.random.default_rng(0).integers(256, size=(4, *SHAPE), dtype=np.uint8)
+    writer = ChunkWriter(tmp_path / "array", SHAPE)
+    for chunk in values:
+        writer.append(chunk)
+    writer.finish()
+    memory = fsspec.filesystem("memory")
+    memory.put(str(tmp_path / "array"), "/kept/array", recursive=True)
+    yield memory, memory.find("/kept/array")[0], values
+    memory.rm("/kept", recursive=True)
+
+
+def reader(cache):
+    return ChunkReader("memory://kept/array", 4, SHAPE, cache, f"{SHARD}-pair")
+
+
+def test_damage_in_the_store_is_not_kept(tmp_path, stored):
+    memory, file, values = stored
+    whole = memory.cat_file(file)
+    cache = Cache(tmp_path / "blocks", 10_000, {SHARD})
+    for damage in (whole[:20] + bytes([whole[20] ^ 1]) + whole[21:], whole[: len(whole) // 3]):
+        memory.pipe_file(file, damage)
+        with pytest.raises(Failure, match=r"memory://kept.*check the network .* `dvc repro --force"):
+            reader(cache).read(0, 4)
+    memory.pipe_file(file, whole)
+    assert (reader(cache).read(0, 4) == values).all()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:8] + b"x" + data[9:], lambda _: b""])
+def test_a_kept_file_that_is_not_what_was_read_is_fetched_again_and_put_right(tmp_path, stored, damage):
+    memory, file, values = stored
+    folder = tmp_path / "blocks"
+    size = memory.size(file)
+    cache = Cache(folder, size, {SHARD})  # full, once all is kept
+    reader(cache).read(0, 4)
+    kept = {path: path.read_bytes() for path in folder.iterdir()}
+    assert sum(map(len, kept.values())) == size
+    for path, data in kept.items():
+        path.write_bytes(damage(data))
+
+    again = Cache(folder, size, {SHARD})
+    assert (reader(again).read(0, 4) == values).all()
+    memory.rm(file)
+
+    assert {path: path.read_bytes() for path in folder.iterdir()} == kept
+    assert (reader(again).read(0, 4) == values).all()
+    with pytest.raises(Failure, match="cannot be read"):
+        reader(again).read(0, 4, keep=False)
+
+
+def test_threads_share_a_cache(tmp_path):
+    cache = Cache(tmp_path, 100_000, {SHARD})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: cache.put(f"{SHARD}-{number % 50}", content(number % 9)), range(400)))
+    assert Cache(tmp_path, held(tmp_path) + 5, {SHARD})._room == 5
+    assert cache._room == 100_000 - held(tmp_path)

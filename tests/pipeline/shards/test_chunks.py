@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from configs.errors import Failure
-from pipeline.shards.chunks import ChunkReader, ChunkWriter
+from pipeline.shards.chunk_reader import ChunkReader
+from pipeline.shards.chunks import ChunkWriter
 
 SHAPE = (2, 5, 3)
 arrays = hnp.arrays(np.uint8, st.integers(1, 6).map(lambda count: (count, *SHAPE)))
@@ -45,7 +46,7 @@ def test_what_zarr_python_writes_is_read_from_a_folder_and_from_a_url(tmp_path):
 def test_a_file_without_its_index_is_told_from_a_finished_one(tmp_path):
     array = write(tmp_path, np.zeros((3, *SHAPE), np.uint8))
     file = next(path for path in array.rglob("*") if path.is_file())
-    with pytest.raises(Failure, match=r"no index of 2 chunks at its end; delete its shard and run `dvc repro`"):
+    with pytest.raises(Failure, match=r"no index of 2 chunks at its end; delete the shard and run `dvc repro`"):
         ChunkReader(array, 2, SHAPE)
 
     file.write_bytes(file.read_bytes()[:-1])
@@ -62,12 +63,12 @@ def test_a_flipped_bit_and_a_file_that_is_gone_are_named_with_what_to_do(tmp_pat
     data[20] ^= 1
     file.write_bytes(data)
 
-    with pytest.raises(Failure, match=r"chunk 0 cannot be read .*; delete its shard and run `dvc repro`"):
+    with pytest.raises(Failure, match=r"chunk 0 cannot be read .*; delete the shard and run `dvc repro`"):
         reader.read(0, 1)
     assert len(reader.read(1, 3)) == 2
 
     file.unlink()
-    with pytest.raises(Failure, match=r"cannot be read .*; delete its shard and run `dvc repro`"):
+    with pytest.raises(Failure, match=r"cannot be read .*; delete the shard and run `dvc repro`"):
         reader.read(1, 2)
-    with pytest.raises(Failure, match=r"cannot be read .*; delete its shard and run `dvc repro`"):
+    with pytest.raises(Failure, match=r"cannot be read .*; delete the shard and run `dvc repro`"):
         ChunkReader(array, 3, SHAPE)

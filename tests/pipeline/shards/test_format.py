@@ -17,12 +17,12 @@ from pipeline.shards.format import (
     NO_DONOR,
     content_digests,
     is_intact,
-    open_shard,
     read_manifest,
     shard_names,
     shard_path,
     write_manifest,
 )
+from pipeline.shards.opened import open_shard
 from pipeline.shards.writer import Form, NewPair, write_shard
 from tests.conftest import ROOT
 
@@ -258,7 +258,7 @@ def test_an_unknown_shard_lists_what_there_is(tmp_path):
 def test_a_folder_that_is_no_shard_says_what_to_do(tmp_path):
     shard_path(tmp_path, "shard_0000").mkdir()
 
-    with pytest.raises(Failure, match="delete it and run `dvc repro`"):
+    with pytest.raises(Failure, match="delete the shard and run `dvc repro`"):
         open_shard(tmp_path, "shard_0000")
 
 
@@ -278,3 +278,12 @@ def test_a_shard_can_be_sent_to_another_process(tmp_path):
 
     assert (np.asarray(copied.pair[1]) == np.asarray(shard.pair[1])).all()
     assert astuple(copied.entry) == astuple(shard.entry)
+
+
+def test_a_store_that_cannot_be_reached_is_one_line_and_nobody_is_told_to_delete_a_shard():
+    with pytest.raises(
+        Failure, match=r"shard_0000\.zarr: cannot be read .*; check the network and the keys"
+    ) as failure:
+        open_shard("http://127.0.0.1:9/pairs", "shard_0000")
+    assert failure.value.status == Failure.status
+    assert "delete" not in str(failure.value)
