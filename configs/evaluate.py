@@ -9,7 +9,7 @@ from configs.section import Count, Params, Section, Size
 from configs.train import Augment
 
 Protocol = Literal["exact", "paper"]
-Variant = Literal["one", "each", "best", "best+clip", "pool", "winclip+"]
+Variant = Literal["one", "one+patchcore", "each", "best", "best+clip", "pool", "winclip+"]
 ImageScore = Literal["max", "top", "pooled", "own"]
 
 

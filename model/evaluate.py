@@ -9,9 +9,9 @@ Writes metrics.json and, in a folder of its name, table.md, scores.csv, report.h
 times as measured, cost.md. Exit status: 0 done, 1 the work failed, 2 the request was wrong.
 
 Scores are exact, so a large category takes disk while it is scored, in the folder that TMPDIR names: 4 bytes x normal
-pixels x runs, less what 0.3 GB of memory hold. For each draw of prompts (--seeds) the variants one and pool and the
-baselines (two, of a MetaCAN three or four) are a run each; best and best+clip are one in all. 3,800 queries of
-512 x 512 px and 5 draws of variant one come to 4 x 3,800 x 512 x 512 x 15 bytes, 60 GB.
+pixels x runs, less what 0.3 GB of memory hold. For each draw of prompts (--seeds) the variants one, one+patchcore and
+pool and the baselines (two, of a MetaCAN three or four) are a run each; best and best+clip are one in all. 3,800
+queries of 512 x 512 px and 5 draws of variant one come to 4 x 3,800 x 512 x 512 x 15 bytes, 60 GB.
 """
 
 import argparse
@@ -34,9 +34,10 @@ LISTS = (
     " <category>.json, such as ROOT/realiad_jsons/realiad_jsons_sv for single views"
 )
 VARIANTS = (
-    "one: a prompt a category (MetaUAS); each: a drawn one for each query (OneNIP); best: each query's best match"
-    " (MetaUAS*); best+clip: with CLIP's visual prior (MetaUAS*+); pool: the best match of all categories' prompts, the"
-    " category not told; winclip+: that baseline beside a MetaCAN, seconds an image (one)"
+    "one: a prompt a category (MetaUAS); one+patchcore: the same, averaged with twice PatchCore's map; each: a drawn"
+    " one for each query (OneNIP); best: each query's best match (MetaUAS*); best+clip: with CLIP's visual prior"
+    " (MetaUAS*+); pool: the best match of all categories' prompts, the category not told; winclip+: that baseline"
+    " beside a MetaCAN, seconds an image (one)"
 )
 
 

@@ -292,7 +292,8 @@ class Evaluation:
     def _costs(self) -> list[Cost]:
         """What each method costs on this device, its prompt encoded before."""
         tower = self.model.tower if isinstance(self.model, MetaCAN) else self.model.encoder
-        modules: dict[str, list[nn.Module]] = {"patchcore": [tower], "levels": [tower], self.name: [self.model]}
+        modules: dict[str, list[nn.Module]] = {"patchcore": [tower], "levels": [tower]}
+        modules |= {self.variant_names[variant]: [self.model] for variant in ("one", "one+patchcore")}
         methods = methods_of(self.model, self.settings)
         parts = {name: (method, modules.get(name, [])) for name, method in methods.items()}
         if self.clip is not None:

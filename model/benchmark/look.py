@@ -3,8 +3,8 @@
 from configs.errors import BadRequest
 from configs.evaluate import Evaluate
 from configs.model import System
-from model.benchmark.baselines import WINCLIP, baselines, clip_baselines
-from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, network_method
+from model.benchmark.baselines import PATCHCORE, WINCLIP, baselines, clip_baselines
+from model.benchmark.methods import Encode, Method, Once, at_scale, averaged, doubled, network_method
 from model.encoders import STRIDES
 from model.images import shrink_by
 from model.metacan import MetaCAN
@@ -17,6 +17,7 @@ def variant_names(system: System) -> dict[str, str]:
     """What the variants of a system are called in tables."""
     return {
         "one": system,
+        "one+patchcore": f"{system}+patchcore",
         "each": f"{system} each",
         "best": f"{system}*",
         "best+clip": f"{system}*+",
@@ -46,7 +47,11 @@ def methods_of(network: Network, settings: Evaluate) -> dict[str, Method]:
         encode: Encode = Once(network.encode)
         if isinstance(network, MetaCAN):
             return clip_baselines(network, encode) | {system_of(network): network_method(network, encode)}
-        at_one = baselines(encode) | {system_of(network): network_method(network, encode, settings.shots_mean)}
+        at_one = baselines(encode)
+        own = network_method(network, encode, settings.shots_mean)
+        if "one+patchcore" in settings.variants:
+            at_one[variant_names(system_of(network))["one+patchcore"]] = averaged([own, doubled(at_one[PATCHCORE])])
+        at_one[system_of(network)] = own
         shrink = None if scale == 1 else Once(shrink_by(scale, STRIDES[-1]))
         for name, method in at_one.items():
             found.setdefault(name, []).append(at_scale(method, shrink) if shrink else method)
@@ -94,5 +99,6 @@ def _check_onenip(network: OneNIP, settings: Evaluate) -> None:
             "a OneNIP is of one size and compares with one prompt at a time; set evaluate.keep_aspect to false, scales"
             " to [1.0] and shots_mean to maps"
         )
-    if "best+clip" in settings.variants:
-        raise BadRequest("evaluate.variants: best+clip is MetaUAS*+; OneNIP has one, each, best and pool")
+    of_metauas = [variant for variant in ("best+clip", "one+patchcore") if variant in settings.variants]
+    if of_metauas:
+        raise BadRequest(f"evaluate.variants: {of_metauas[0]} is MetaUAS's; OneNIP has one, each, best and pool")

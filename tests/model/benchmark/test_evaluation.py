@@ -9,6 +9,7 @@ from configs.errors import BadRequest, Failure
 from model.benchmark.baselines import pixel_difference
 from model.benchmark.cost import measure_cost
 from model.benchmark.evaluation import Evaluation
+from model.benchmark.look import methods_of
 from model.benchmark.methods import Once, at_scale, averaged, network_method
 from model.benchmark.protocols import read_seen
 from model.images import read_image, shrink_by
@@ -121,6 +122,19 @@ def test_the_published_matches_are_used_where_they_are_given(root, tmp_path_fact
 
     _, (run,) = evaluation._runs(evaluation.categories[0])
     assert set(run.choice) == {(root / "plate/train/good/004.png",)}
+
+
+def test_patchcore_s_map_is_averaged_in_where_that_is_asked_for(root):
+    wanted = settings(root, variants=["one+patchcore"], scales=[1.0, 0.5])
+    methods = methods_of(Network(), wanted)
+    prompts, queries = torch.rand(1, 1, 3, 64, 128), torch.rand(2, 3, 64, 128)
+    maps = {name: method(prompts)(queries) for name, method in methods.items()}
+    torch.testing.assert_close(maps["metauas+patchcore"], (maps["metauas"] + 2 * maps["patchcore"]) / 2)
+
+    outcome = evaluate(root, variants=["one+patchcore"])
+    assert outcome.network == "metauas+patchcore"
+    assert row_of(outcome, method="metauas+patchcore").scores.i_auroc == 1
+    assert "metauas+patchcore" in [cost.method for cost in outcome.costs]
 
 
 def test_several_shots_are_averaged(root):

@@ -74,7 +74,8 @@ def test_under_the_paper_s_protocol_the_scale_is_the_test_set_s_whatever_the_che
         ({"keep_aspect": True}, "set evaluate.keep_aspect to false"),
         ({"scales": [1.0, 0.5]}, "compares with one prompt at a time"),
         ({"shots": 2, "shots_mean": "features"}, "shots_mean to maps"),
-        ({"variants": ["best+clip"]}, r"best\+clip is MetaUAS\*\+"),
+        ({"variants": ["best+clip"]}, r"best\+clip is MetaUAS's"),
+        ({"variants": ["one", "one+patchcore"]}, r"one\+patchcore is MetaUAS's"),
         ({"protocol": "paper", "image_score": "max"}, "protocol paper of onenip is pooled"),
     ],
 )
