@@ -7,8 +7,8 @@
 
 What was made is kept, so that going back to earlier parameters makes nothing again. What a folder of the project or
 DVC's cache shows is never listed; `dvc gc --all-commits` takes out of the cache what no commit names. Shards of a stage
-that was interrupted are shown nowhere yet and are listed: run the stage to its end first. Exit status: 0 done, 1 the
-work failed, 2 the request was wrong.
+that was interrupted are shown nowhere yet and are listed: run the stage to its end first. How much training keeps of
+stores (.work/blocks) is said, and left. Exit status: 0 done, 1 the work failed, 2 the request was wrong.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from configs.errors import run
 from pipeline.linked import bytes_of, only_here
-from pipeline.shards import filesystem, manifests_of, unnamed_in_store
+from pipeline.shards import filesystem, kept_in, manifests_of, unnamed_in_store
 
 WORK = Path(".work")
 BLOCKS = WORK / "blocks"
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.delete:
                 files.rm(f"{path.rstrip('/')}/{name}", recursive=True)
     if BLOCKS.is_dir():
-        size = bytes_of(BLOCKS)
-        print(f"{BLOCKS}: {size / 1e6:.1f} MB fetched from stores by training, kept; delete the folder to free them")
+        size = sum(kept.size for kept in kept_in(BLOCKS))
+        print(f"{BLOCKS}: {size / 1e6:.1f} MB fetched from stores by training, kept; to free them, delete the files")
     done = "deleted" if args.delete else "can be deleted (--delete)"
     print(f"prune: {found} shards and trainings {done}; {freed / 1e6:.1f} MB on this disk")
     return 0

@@ -292,9 +292,9 @@ BEHIND = {
         pipeline/changes/paste pipeline/changes/perlin pipeline/changes/poisson pipeline/changes/removal
         pipeline/changes/repeat pipeline/changes/sources pipeline/changes/stain pipeline/changes/stroke
         pipeline/changes/surface pipeline/changes/synth pipeline/changes/texture pipeline/changes/texture_folder
-        pipeline/changes/variation pipeline/changes/visible pipeline/shards/cache pipeline/shards/chunk_reader
-        pipeline/shards/chunks pipeline/shards/format pipeline/shards/jobs pipeline/shards/opened pipeline/shards/writer
-        pipeline/source/coco pipeline/source/images pipeline/source/index pipeline/source/masks pipeline/source/rights
+        pipeline/changes/variation pipeline/changes/visible pipeline/shards/chunk_reader pipeline/shards/chunks
+        pipeline/shards/format pipeline/shards/jobs pipeline/shards/opened pipeline/shards/writer pipeline/source/coco
+        pipeline/source/images pipeline/source/index pipeline/source/masks pipeline/source/rights
         pipeline/source/run_lengths
     """,
     "model.training.metauas": """

@@ -88,7 +88,7 @@ def of_pairs(root: Path, tasks: Tasks) -> list[Item]:
         shard = open_shard(where, manifest.key(entry))
         image_ids, prompt_is = np.asarray(shard.image_id[:]), np.asarray(shard.prompt_is[:])
         seen: set[int] = set()
-        both = zip(_tasks_of_pairs(shard, "kinds"), _tasks_of_pairs(shard, tasks), strict=True)
+        both = zip(_tasks_of_pairs(shard, entry.name, "kinds"), _tasks_of_pairs(shard, entry.name, tasks), strict=True)
         for row, (kind, task) in enumerate(both):
             photograph = int(image_ids[row])
             if prompt_is[row] == THE_ORIGINAL and photograph not in seen:
@@ -106,10 +106,9 @@ def of_pairs(root: Path, tasks: Tasks) -> list[Item]:
 
 
 def without_small_tasks(items: Sequence[Item], least: int) -> tuple[list[Item], dict[str, str]]:
-    """The items of tasks that can be learned from and validated, and normal images that all tasks share.
+    """The items of tasks with at least `least` anomalous photographs in train, one in val, and a normal one in both.
 
-    These have at least `least` anomalous photographs in train and one in val, and a normal one in both. Beside them the
-    other tasks, and what each has.
+    Normal images that all tasks share stay. Beside them the other tasks, and what each has.
 
     Raises:
         BadRequest: no task is left.
@@ -144,7 +143,7 @@ def tasks_of(items: Sequence[Item]) -> list[str]:
     return sorted({item.group for item in items})
 
 
-def _tasks_of_pairs(shard: Shard, tasks: Tasks) -> list[str | None]:
+def _tasks_of_pairs(shard: Shard, name: str, tasks: Tasks) -> list[str | None]:
     """The task of each pair of a shard; None where it has none."""
     if tasks == "kinds":
         return [shard.kinds[number] for number in np.asarray(shard.kind[:])]
@@ -152,7 +151,7 @@ def _tasks_of_pairs(shard: Shard, tasks: Tasks) -> list[str | None]:
         return [shard.groups[number] for number in np.asarray(shard.group[:])]
     if "names" not in shard.attributes:
         raise BadRequest(
-            f"{shard.name}: it does not say which objects were changed; wanted a shard of data/pairs, or set"
+            f"{name}: it does not say which objects were changed; wanted a shard of data/pairs, or set"
             " features.clip.tasks to kinds"
         )
     names = shard.attributes["names"]["categories"]

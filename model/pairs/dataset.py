@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from configs.errors import Failure
-from pipeline.shards import PROMPT, THE_ORIGINAL, Cache, ChunkReader, child, open_shard, read_manifest
+from pipeline.shards import PROMPT, THE_ORIGINAL, Cache, ChunkReader, child, open_shard, read_column, read_manifest
 
 
 class Pair(TypedDict):
@@ -55,7 +55,7 @@ class PairDataset(Dataset[Pair]):
     Args:
         root: folder of the manifest.
         split: "train" or "val".
-        cache: where pixels are kept that were read of a store; None: they are read anew each time.
+        cache: where blocks of pixels are kept that were read of a store; None: they are read anew each time.
 
     Raises:
         BadRequest: the folder has no manifest.
@@ -77,7 +77,7 @@ class PairDataset(Dataset[Pair]):
         self.ends = list(accumulate(self.counts))  # one past the last pair of each shard
         self._keys = {shard.name: manifest.key(shard) for shard in shards}
         self._digests = {shard.name: shard.sha256 for shard in shards}
-        self._cache = cache
+        self._cache = cache if self.in_store else None
         self._open: dict[str, _Open] = {}
         self._opening: dict[str, Lock] = {}  # of threads that want the same shard one opens it
 
@@ -87,7 +87,7 @@ class PairDataset(Dataset[Pair]):
     def __getitem__(self, index: int) -> Pair:
         name, row = self.place(index)
         shard = self._shard(name)
-        batch = self._read(index, index + 1, keep=False)  # a pair by itself is not asked for again
+        batch = self._read(index, index + 1, keep=False)
         return Pair(
             pair=batch["pair"][0],
             mask=batch["mask"][0],
@@ -100,7 +100,7 @@ class PairDataset(Dataset[Pair]):
     def read_range(self, first: int, end: int) -> dict[str, Tensor]:
         """Read the pairs `first` to `end` - 1, all of one shard, as a batch: several times faster than one by one.
 
-        The cache keeps them for whoever asks for the same range again.
+        The cache keeps them for whoever asks for the same range again; single pairs are always fetched.
         """
         return self._read(first, end, keep=True)
 
@@ -165,6 +165,11 @@ class PairDataset(Dataset[Pair]):
         with self._opening.setdefault(name, Lock()):
             if name not in self._open:
                 shard = open_shard(self.where, self._keys[name])
+                if shard.entry.sha256 != self._digests[name]:
+                    raise Failure(
+                        f"{self.where}/{shard.name}.zarr: not the shard that {self.root}/manifest.json names as {name};"
+                        " run `dvc checkout` or `dvc repro`"
+                    )
                 columns = _read_at_once(shard.prompt_is, shard.kind, shard.group, shard.image_id)
                 self._open[name] = _Open(
                     self._reader(name, "pair", shard.pair.shape),
@@ -183,4 +188,4 @@ class PairDataset(Dataset[Pair]):
 def _read_at_once(*columns: zarr.Array[Any]) -> list[npt.NDArray[Any]]:
     """Whole arrays, of which each is a request or two to a store."""
     with ThreadPoolExecutor(len(columns)) as pool:
-        return list(pool.map(lambda column: np.asarray(column[:]), columns))
+        return list(pool.map(read_column, columns))

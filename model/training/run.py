@@ -35,7 +35,6 @@ NOT_OF_THE_RESULT = (
     "model.training.runs",
     "model.training.score_sheet",
     "model.training.sheets",
-    "pipeline.shards.cache",
 )
 
 
@@ -100,7 +99,7 @@ def open_pairs(places: Places, cache_gb: float, devices: Devices) -> tuple[PairD
     cache = None
     if manifest.store is not None and cache_gb:
         digests = {shard.sha256 for shard in manifest.shards}
-        cache = Cache(places.blocks, int(cache_gb * 1e9), digests, devices.count, devices.rank)
+        cache = Cache(places.blocks, int(cache_gb * 1e9), digests, devices.count)
     return PairDataset(places.shards, "train", cache), PairDataset(places.shards, "val", cache)
 
 

@@ -1,6 +1,6 @@
 """The format on disk: pairs written whole, read fast, and proved to be what they say."""
 
-from pipeline.shards.cache import Cache
+from pipeline.shards.cache import Cache, kept_in
 from pipeline.shards.chunk_reader import ChunkReader, Values
 from pipeline.shards.features import FeaturesShard, NewImage, open_features, write_features
 from pipeline.shards.format import (
@@ -26,7 +26,7 @@ from pipeline.shards.format import (
     write_manifest,
 )
 from pipeline.shards.jobs import Part, ShardJob, plan_shards
-from pipeline.shards.opened import Shard, open_shard
+from pipeline.shards.opened import Shard, open_shard, read_column
 from pipeline.shards.provenance import LIBRARIES, code_digest, fingerprint, machine, made_by, refuse_other_code
 from pipeline.shards.shelf import adopt, manifests_of, unnamed_in_store
 from pipeline.shards.store import Where, check_store, child, file_sizes, filesystem, flush, names
@@ -74,6 +74,7 @@ __all__ = [
     "fingerprint",
     "flush",
     "is_intact",
+    "kept_in",
     "machine",
     "made_by",
     "manifests_of",
@@ -82,6 +83,7 @@ __all__ = [
     "open_shard",
     "plan_shards",
     "read_attributes",
+    "read_column",
     "read_manifest",
     "refuse_other_code",
     "shard_path",

@@ -10,6 +10,7 @@ Who reads proves what is kept, by the checksums that lie in it: a file that was 
 """
 
 import re
+import sys
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ OURS = re.compile(r"([0-9a-f]{64})-.+")  # other files of the folder are let alo
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
+    """A file of a cache."""
+
     name: str
     shard: str  # its digest
     size: int
@@ -36,72 +39,65 @@ class Cache:
         folder: where they are kept; made if it is not there.
         limit: their size in bytes, of all processes that share the folder. One below what is there keeps nothing new.
         shards: digests of the shards that are read now. What is kept of others makes room for them, oldest first.
-        processes: how many share the folder, and have begun together.
-        number: which of them this is.
+        processes: how many share the folder; each adds at most its part of what is left of the limit.
 
     Raises:
         Failure: the folder cannot be made or listed.
     """
 
-    def __init__(self, folder: Path, limit: int, shards: Collection[str], processes: int = 1, number: int = 0) -> None:
+    def __init__(self, folder: Path, limit: int, shards: Collection[str], processes: int = 1) -> None:
         self.folder = folder
         self._lock = Lock()
+        self._keeps = True
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            there = _kept_in(folder)
+            there = kept_in(folder)
         except OSError as error:
-            raise self._failure(error) from None
-        others = [found for found in there if found.shard not in shards]
+            raise Failure(f"{folder}: cannot be used ({error}); mend it, or set train.cache_gb to 0") from None
         self._sizes = {found.name: found.size for found in there if found.shard in shards}
-        self._others = others[number::processes]  # of which this process may make room
+        self._others = [found for found in there if found.shard not in shards]
         self._room = (limit - sum(found.size for found in there)) // processes
 
     def get(self, name: str) -> bytes | None:
-        """What is kept under a name; None: nothing.
-
-        Raises:
-            Failure: it cannot be read.
-        """
+        """What is kept under a name; None: nothing that can be read."""
         try:
             return (self.folder / name).read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
-        except OSError as error:
-            raise self._failure(error) from None
 
     def put(self, name: str, data: bytes) -> None:
         """Keep bytes under a name, `<digest of the shard>-..`, in place of what is there, if there is room.
 
-        Raises:
-            Failure: they cannot be written, or no room can be made.
+        Where that fails, as on a full disk, it says so once, and nothing more is kept: all can be fetched again.
         """
         try:
-            if self._makes_room(name, len(data)):
+            if self._keeps and self._makes_room(name, len(data)):
                 self.folder.mkdir(parents=True, exist_ok=True)  # it may be deleted at any time
                 (self.folder / name).write_bytes(data)
         except OSError as error:
-            raise self._failure(error) from None
+            if self._keeps:
+                print(f"{self.folder}: cannot be written ({error}); nothing more is kept there", file=sys.stderr)
+            self._keeps = False
 
     def _makes_room(self, name: str, size: int) -> bool:
         """Count a file in, if there is or can be made room for it."""
         with self._lock:
-            missing = size - self._sizes.get(name, 0) - self._room
-            if missing > sum(other.size for other in self._others):
+            added = size - self._sizes.get(name, 0)
+            if added > self._room + sum(other.size for other in self._others):
                 return False
-            while missing > 0:
+            while added > self._room and self._others:
                 other = self._others.pop(0)
-                (self.folder / other.name).unlink(missing_ok=True)
-                self._room += other.size
-                missing -= other.size
-            self._room -= size - self._sizes.get(name, 0)
+                with suppress(FileNotFoundError):  # then it is no room that this process made
+                    (self.folder / other.name).unlink()
+                    self._room += other.size
+            if added > self._room:
+                return False
+            self._room -= added
             self._sizes[name] = size
             return True
 
-    def _failure(self, error: OSError) -> Failure:
-        return Failure(f"{self.folder}: cannot be used ({error}); make room there, or set train.cache_gb to 0")
 
-
-def _kept_in(folder: Path) -> list[_Kept]:
+def kept_in(folder: Path) -> list[Kept]:
     """The files of a folder that a cache wrote, the oldest first."""
     found = []
     for file in folder.iterdir():
@@ -109,5 +105,5 @@ def _kept_in(folder: Path) -> list[_Kept]:
         if ours:
             with suppress(FileNotFoundError):  # another process has just made room
                 stat = file.stat()
-                found.append(_Kept(file.name, ours[1], stat.st_size, stat.st_mtime))
+                found.append(Kept(file.name, ours[1], stat.st_size, stat.st_mtime))
     return sorted(found, key=lambda kept: (kept.written, kept.name))

@@ -13,7 +13,7 @@ from numcodecs.zstd import Zstd
 from configs.errors import Failure
 from pipeline.shards.cache import Cache
 from pipeline.shards.chunks import CHECKSUM, CRC_BYTES, LEVEL, MISSING, crc_of, place_in_array
-from pipeline.shards.store import Where, child, filesystem, what_to_do
+from pipeline.shards.store import Where, child, filesystem, unreadable, what_to_do
 
 INDEX = "index"  # of an array, among what is kept of it
 
@@ -98,8 +98,8 @@ class ChunkReader:
     def _fetch(self, start: int, stop: int | None) -> bytes:
         try:
             return bytes(self._files.cat_file(self._path, start=start, end=stop))
-        except Exception as error:  # noqa: BLE001 - every backend has errors of its own
-            raise Failure(f"{self._where}: cannot be read ({error!r}); {what_to_do(self._where)}") from None
+        except Exception as error:
+            raise unreadable(self._where, error) from error
 
     def _check_index(self, data: bytes, size: int) -> None:
         if len(data) != size or crc_of(data[:-CRC_BYTES]) != data[-CRC_BYTES:]:

@@ -30,7 +30,7 @@ from pipeline.shards.format import (
     digest_of_records,
 )
 from pipeline.shards.opened import open_group
-from pipeline.shards.store import Where, child
+from pipeline.shards.store import Where, child, what_to_do
 from pipeline.shards.writer import digests_of_files, finish_group, write_column, write_whole
 
 LABELS = ("normal", "anomalous")
@@ -129,6 +129,6 @@ def open_features(where: Where, name: str) -> FeaturesShard:
     group, arrays = open_group(path)
     found, wanted = (group.attrs.get("format"), group.attrs.get("format_version")), (FEATURES, FEATURES_VERSION)
     if found != wanted:
-        raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
+        raise Failure(f"{path}: found {found}, wanted {wanted}; {what_to_do(path)}")
     kind, of_group, image_id = (np.asarray(arrays[column][:]) for column in COLUMNS)
     return FeaturesShard(arrays["features"], kind.astype(np.bool_), of_group, image_id)

@@ -22,7 +22,7 @@ from pipeline.shards.format import (
     entry_of,
     shard_names,
 )
-from pipeline.shards.store import Where, child, exists, what_to_do, zarr_store
+from pipeline.shards.store import Where, child, exists, filesystem, unreadable, what_to_do, zarr_store
 
 # The Rust codec pipeline reads pairs about four times faster. One thread: the processes around it are the parallelism.
 CODEC = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "threading.max_workers": 1}
@@ -87,13 +87,14 @@ def open_shard(where: Where, name: str) -> Shard:
         # A plain HTTP server need not show folders.
         if exists(path) or exists(child(path, ATTRIBUTES)):
             raise
-        raise BadRequest(f"no {name} in {where} ({_what_is_there(where)})") from None
+        there = _what_is_there(where) if isinstance(where, Path) else what_to_do(where)
+        raise BadRequest(f"no {name} in {where} ({there})") from None
     if group.attrs.get("format") == FEATURES:
         raise BadRequest(f"{path}: features of images, not pairs; wanted a folder such as data/pairs")
     found = group.attrs.get("format"), group.attrs.get("format_version"), sorted(arrays)
     wanted = PAIRS, PAIRS_VERSION, sorted(ARRAYS)
     if found[:2] != wanted[:2] or not set(ARRAYS) <= set(arrays):
-        raise Failure(f"{path}: found {found}, wanted {wanted}; delete it and run `dvc repro`")
+        raise Failure(f"{path}: found {found}, wanted {wanted}; {what_to_do(path)}")
     own = {name: arrays.pop(name) for name in ARRAYS}
     return Shard(name, **own, extra=arrays, attributes=dict(group.attrs))
 
@@ -107,14 +108,17 @@ def open_group(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
     """
     try:
         if not isinstance(path, Path):
+            filesystem(path)  # tells of an unknown scheme
             return _with_arrays(path)
         # An array takes its codec pipeline when it is opened; the Rust one reads local files only.
         with _SETTING, zarr.config.set(CODEC):
             return _with_arrays(path)
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError) as error:
         raise NoGroupError(f"{path}: not a Zarr group ({error}); {what_to_do(path)}") from None
-    except Exception as error:  # noqa: BLE001 - every backend has errors of its own
-        raise Failure(f"{path}: cannot be read ({error!r}); {what_to_do(path)}") from None
+    except Failure:
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
 
 
 def _with_arrays(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
@@ -122,7 +126,19 @@ def _with_arrays(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
     return group, dict(group.arrays())
 
 
-def _what_is_there(where: Where) -> str:
+def read_column(column: zarr.Array[Any]) -> npt.NDArray[Any]:
+    """A number a pair, of all pairs of a shard.
+
+    Raises:
+        Failure: it cannot be read.
+    """
+    try:
+        return np.asarray(column[:])
+    except Exception as error:
+        raise unreadable(str(column.store_path), error) from error
+
+
+def _what_is_there(where: Path) -> str:
     found = shard_names(where)
     if not found:
         return "no shards there; run `dvc repro`"

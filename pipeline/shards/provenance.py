@@ -29,6 +29,7 @@ NOT_OF_THE_RESULT = (
     "configs",  # which values are allowed; the values are kept beside the digest
     "pipeline.cluster",  # where the work is done
     "pipeline.progress",
+    "pipeline.shards.cache",
     "pipeline.shards.provenance",
     "pipeline.shards.store",  # where it is kept
     "pipeline.steps",  # how long it takes

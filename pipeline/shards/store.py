@@ -63,6 +63,14 @@ def what_to_do(where: Where) -> str:
     )
 
 
+def unreadable(where: Where, error: Exception) -> Exception:
+    """What to raise for an error in reading something of a shard, which every backend has of its own."""
+    if isinstance(error, MemoryError | ImportError):
+        return error
+    own_fault = isinstance(where, Path) and not isinstance(error, FileNotFoundError)  # such as too many open files
+    return Failure(f"{where}: cannot be read ({error!r})" + ("" if own_fault else f"; {what_to_do(where)}"))
+
+
 def exists(where: Where) -> bool:
     """Whether there is anything at a place."""
     files, path = filesystem(where)

@@ -71,6 +71,16 @@ def test_pairs_of_a_store_are_those_of_the_folder_and_what_is_kept_is_not_fetche
         read(None)
 
 
+def test_a_shard_that_the_manifest_does_not_name_is_refused(tmp_path):
+    write_square_shards(tmp_path)
+    manifest = read_manifest(tmp_path)
+    write_manifest(tmp_path, [replace(entry, sha256="0" * 64) for entry in manifest.shards])
+    with pytest.raises(
+        Failure, match=r"shard_0000\.zarr: not the shard that .*manifest\.json names as shard_0000; run"
+    ):
+        PairDataset(tmp_path, "train").read_range(0, 1)
+
+
 def test_iterating_ends_after_the_last_pair(tmp_path):
     write_square_shards(tmp_path)
     assert [pair["index"] for pair in PairDataset(tmp_path, "val")] == [0, 1, 2]

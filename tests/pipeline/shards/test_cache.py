@@ -29,19 +29,27 @@ def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
 
 
-@settings(max_examples=50)
-@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=60), st.integers(0, 500))
-def test_what_is_found_is_what_was_put_and_processes_together_stay_below_the_limit(tmp_path_factory, puts, limit):
+@settings(max_examples=100)
+@given(
+    before=st.lists(st.integers(0, 9), max_size=8, unique=True),
+    puts=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=60),
+    limit=st.integers(0, 500),
+)
+def test_what_is_found_is_what_was_put_and_processes_together_stay_below_the_limit(
+    tmp_path_factory, before, puts, limit
+):
     folder = tmp_path_factory.mktemp("cache") / "blocks"
-    caches = [Cache(folder, limit, {SHARD}, 3, number) for number in range(3)]
-    for process, number in puts:
-        caches[process].put(f"{SHARD}-{process}-{number}", content(number))
-        assert caches[process].get(f"{SHARD}-{process}-{number}") in (None, content(number))
+    earlier = Cache(folder, limit, {OTHER})
+    for number in before:
+        earlier.put(f"{OTHER}-{number}", content(number))
+    caches: dict[int, Cache] = {}
+    for process, number in puts:  # each lists the folder when it begins, after others have made room or not
+        cache = caches.setdefault(process, Cache(folder, limit, {SHARD}, 3))
+        cache.put(f"{SHARD}-{process}-{number}", content(number))
+        assert cache.get(f"{SHARD}-{process}-{number}") in (None, content(number))
         assert held(folder) <= limit
     later = Cache(folder, limit, {SHARD})
-    found = {name: later.get(name) for name in names(folder)}
-    assert all(data == content(int(name[-1])) for name, data in found.items())
-    assert held(folder) == sum(len(data) for data in found.values())
+    assert all(later.get(name) == content(int(name[-1])) for name in names(folder))
 
 
 def test_what_is_there_stays_and_nothing_new_is_kept_when_there_is_no_room(tmp_path):
@@ -69,6 +77,16 @@ def test_what_is_kept_of_other_data_sets_makes_room_the_oldest_first_and_no_othe
     assert names(tmp_path) == {f"{OTHER}-young", f"{SHARD}-a", f"{SHARD}-b", "thesis.tex", "lost+found"}
 
 
+def test_one_process_makes_all_the_room_there_is(tmp_path):
+    earlier = Cache(tmp_path, 40, {OTHER})
+    for number in range(10):
+        earlier.put(f"{OTHER}-{number}", b"1234")
+    cache = Cache(tmp_path, 40, {SHARD})
+    for number in range(12):
+        cache.put(f"{SHARD}-{number}", b"1234")
+    assert names(tmp_path) == {f"{SHARD}-{number}" for number in range(10)}
+
+
 def test_a_deleted_folder_is_made_again_and_one_that_cannot_be_is_one_line(tmp_path):
     folder = tmp_path / "blocks"
     cache = Cache(folder, 1000, {SHARD})
@@ -79,8 +97,18 @@ def test_a_deleted_folder_is_made_again_and_one_that_cannot_be_is_one_line(tmp_p
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link"):
-        with pytest.raises(Failure, match=r"cannot be used .*; make room there, or set train\.cache_gb to 0"):
+        with pytest.raises(Failure, match=r"cannot be used .*; mend it, or set train\.cache_gb to 0"):
             Cache(tmp_path / name, 1000, {SHARD})
+
+
+def test_a_folder_that_can_no_longer_be_written_is_told_once_and_ends_nothing(tmp_path, capsys):
+    cache = Cache(tmp_path / "blocks", 1000, {SHARD})
+    (tmp_path / "blocks").rmdir()
+    (tmp_path / "blocks").touch()
+    for name in "ab":
+        cache.put(f"{SHARD}-{name}", b"1234")
+        assert cache.get(f"{SHARD}-{name}") is None
+    assert capsys.readouterr().err.count("nothing more is kept there") == 1
 
 
 @pytest.fixture
@@ -135,9 +163,12 @@ def test_a_kept_file_that_is_not_what_was_read_is_fetched_again_and_put_right(tm
         reader(again).read(0, 4, keep=False)
 
 
-def test_threads_share_a_cache(tmp_path):
+def test_threads_that_put_at_once_count_each_file_once(tmp_path):
     cache = Cache(tmp_path, 100_000, {SHARD})
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: cache.put(f"{SHARD}-{number % 50}", content(number % 9)), range(400)))
-    assert Cache(tmp_path, held(tmp_path) + 5, {SHARD})._room == 5
-    assert cache._room == 100_000 - held(tmp_path)
+        list(pool.map(lambda number: cache.put(f"{SHARD}-{number % 50}", content(number % 50)), range(400)))
+    assert len(names(tmp_path)) == 50
+    full = Cache(tmp_path, held(tmp_path) + 4, {SHARD})
+    full.put(f"{SHARD}-five", b"12345")
+    full.put(f"{SHARD}-four", b"1234")
+    assert len(names(tmp_path)) == 51

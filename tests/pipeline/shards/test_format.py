@@ -287,3 +287,17 @@ def test_a_store_that_cannot_be_reached_is_one_line_and_nobody_is_told_to_delete
         open_shard("http://127.0.0.1:9/pairs", "shard_0000")
     assert failure.value.status == Failure.status
     assert "delete" not in str(failure.value)
+    with pytest.raises(BadRequest, match=r"no shard_0000 in memory://nowhere \(check the network and the keys"):
+        open_shard("memory://nowhere", "shard_0000")
+    with pytest.raises(BadRequest, match="wanted a folder or a URL such as s3"):
+        open_shard("gopher://nowhere", "shard_0000")
+
+
+def test_an_error_of_this_machine_does_not_tell_anyone_to_delete_a_shard(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("pipeline.shards.opened.zarr.open_group", fail)
+    with pytest.raises(Failure, match=r"cannot be read .*Too many open files") as failure:
+        open_shard(tmp_path, "shard_0000")
+    assert "delete" not in str(failure.value)
