@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -164,28 +165,24 @@ class PairDataset(Dataset[Pair]):
     def _shard(self, name: str) -> _Open:
         with self._opening.setdefault(name, Lock()):
             if name not in self._open:
-                shard = open_shard(self.where, self._keys[name])
-                if shard.entry.sha256 != self._digests[name]:
-                    raise Failure(
-                        f"{self.where}/{shard.name}.zarr: not the shard that {self.root}/manifest.json names as {name};"
-                        " run `dvc checkout` or `dvc repro`"
-                    )
-                columns = _read_at_once(shard.prompt_is, shard.kind, shard.group, shard.image_id)
-                self._open[name] = _Open(
-                    self._reader(name, "pair", shard.pair.shape),
-                    self._reader(name, "mask", shard.mask.shape),
-                    self._reader(name, PROMPT, shard.extra[PROMPT].shape),
-                    *columns,
-                )
+                self._open[name] = self._opened(name)
             return self._open[name]
 
-    def _reader(self, name: str, array: str, shape: tuple[int, ...]) -> ChunkReader:
-        """What reads runs of pairs of a shard's array, through the cache where there is one."""
-        place = child(child(self.where, f"{self._keys[name]}.zarr"), array)
-        return ChunkReader(place, shape[0], shape[1:], self._cache, f"{self._digests[name]}-{array}")
+    def _opened(self, name: str) -> _Open:
+        shard, place = open_shard(self.where, self._keys[name]), child(self.where, f"{self._keys[name]}.zarr")
+        digest = shard.entry.sha256
+        if digest != self._digests[name]:
+            raise Failure(
+                f"{place}: not the shard that {self.root}/manifest.json names as {name}; run `dvc checkout` or"
+                " `dvc repro`"
+            )
 
+        def reader(array: str, values: zarr.Array[Any]) -> ChunkReader:
+            count, *shape = values.shape
+            return ChunkReader(child(place, array), count, tuple(shape), self._cache, f"{digest}-{array}")
 
-def _read_at_once(*columns: zarr.Array[Any]) -> list[npt.NDArray[Any]]:
-    """Whole arrays, of which each is a request or two to a store."""
-    with ThreadPoolExecutor(len(columns)) as pool:
-        return list(pool.map(read_column, columns))
+        columns = shard.prompt_is, shard.kind, shard.group, shard.image_id
+        with ThreadPoolExecutor(len(columns)) as pool:  # each is a request or two to a store
+            numbers = pool.map(partial(read_column, place), columns)
+        readers = reader("pair", shard.pair), reader("mask", shard.mask), reader(PROMPT, shard.extra[PROMPT])
+        return _Open(*readers, *numbers)

@@ -126,8 +126,8 @@ def _with_arrays(path: Where) -> tuple[zarr.Group, dict[str, Any]]:
     return group, dict(group.arrays())
 
 
-def read_column(column: zarr.Array[Any]) -> npt.NDArray[Any]:
-    """A number a pair, of all pairs of a shard.
+def read_column(where: Where, column: zarr.Array[Any]) -> npt.NDArray[Any]:
+    """A column of the shard in a place, a number a pair.
 
     Raises:
         Failure: it cannot be read.
@@ -135,7 +135,7 @@ def read_column(column: zarr.Array[Any]) -> npt.NDArray[Any]:
     try:
         return np.asarray(column[:])
     except Exception as error:
-        raise unreadable(str(column.store_path), error) from error
+        raise unreadable(where, error) from error
 
 
 def _what_is_there(where: Path) -> str:
