@@ -39,8 +39,9 @@ def _extract(params: FeaturesParams, clip: Clip) -> None:
     source = Path(params.features.source)
     if clip.layout == "pairs":
         items, small = without_small_tasks(of_pairs(source, clip.tasks), clip.least_photographs)
-        for name, there in small.items():
-            print(f"features: task {name} is left out: to learn from and to validate on it has {there} photographs")
+        if small:
+            said = ", ".join(f"{task} {there}" for task, there in small.items())
+            print(f"features: {len(small)} tasks left out, too few changed photographs (to learn from + val): {said}")
     else:
         items = of_benchmark(labelled(clip.layout, source), source, clip.val_share)
     task, jobs = plan_features(params, items, SHELF, PLANS)

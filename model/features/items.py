@@ -108,7 +108,8 @@ def of_pairs(root: Path, tasks: Tasks) -> list[Item]:
 def without_small_tasks(items: Sequence[Item], least: int) -> tuple[list[Item], dict[str, str]]:
     """The items of tasks with at least `least` anomalous photographs in train, one in val, and a normal one in both.
 
-    Normal images that all tasks share stay. Beside them the other tasks, and what each has.
+    Normal images that all tasks share stay. Beside them the other tasks, and how many anomalous photographs each has in
+    train and val, as "3+1"; and normal ones, where these lack.
 
     Raises:
         BadRequest: no task is left.
@@ -124,11 +125,11 @@ def without_small_tasks(items: Sequence[Item], least: int) -> tuple[list[Item], 
             len(photographs[task, split, False] | photographs[EVERY_TASK, split, False]) for split in ("train", "val")
         )
         if bad < least or not all((bad_held, good, good_held)):
-            small[task] = f"{bad} and {bad_held} changed, {good} and {good_held} normal"
+            small[task] = f"{bad}+{bad_held}" + ("" if good and good_held else f", {good}+{good_held} normal")
     if len(small) == len(tasks):
         raise BadRequest(
             f"features: none of {len(tasks)} tasks has features.clip.least_photographs = {least} changed photographs to"
-            f" learn from, one to validate on, and normal ones for both; the first has {small[tasks[0]]}"
+            f" learn from, one to validate on, and normal ones for both; the first, {tasks[0]}, has {small[tasks[0]]}"
         )
     return [item for item in items if item.group not in small], small
 
